@@ -1,0 +1,111 @@
+"""Why a pair is undecided, and what would decide it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.contenders import Contender
+from analysis.statistics import TestResult
+
+_MORE = "more images or more seeds"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The tests of "``higher`` has higher log p(x) than ``lower``".
+
+    Attributes:
+        from_claims: lower side against upper side; ``None`` if a side is missing.
+        if_converged: the same, with the loser's annealed value where it has no upper side; ``None`` if missing.
+    """
+
+    higher: Contender
+    lower: Contender
+    from_claims: TestResult | None
+    if_converged: TestResult | None
+
+    def difference(self, assumed: bool) -> str:
+        """Mean difference and standard error of the test in question, nats per image."""
+        result = self.if_converged if assumed else self.from_claims
+        return "not tested" if result is None else in_words(result)
+
+
+def in_words(result: TestResult) -> str:
+    """Mean and standard error over images (and seeds), as printed."""
+    return f"{result.mean:.3f} \N{PLUS-MINUS SIGN} {result.stderr:.3f} nats (s.e.)"
+
+
+def explain_undecided(findings: tuple[Finding, Finding]) -> tuple[Finding | None, str, str]:
+    """The finding that came nearest, why it does not decide, and what would.
+
+    Args:
+        findings: both directions of a pair.
+    """
+    for finding in findings:
+        if finding.higher.lower_side is None:
+            return _no_side(finding)
+    tests = [finding.if_converged for finding in findings]
+    present = [test for test in tests if test is not None]
+    if any(not np.isfinite(test.mean) for test in present):
+        return None, "log p(x) is not finite on every image", "a program that gives every image some probability"
+    if any(not np.isfinite(test.stderr) for test in present):
+        return None, "a single image or seed has no standard error", _MORE
+    exact = [finding for finding in findings if finding.lower.upper_side is not None]
+    if len(exact) == 2:
+        return _within_error(max(exact, key=lambda finding: finding.from_claims.mean))
+    if len(exact) == 1:
+        return _bound_against_exact(exact[0], findings)
+    return _bound_against_bound(findings)
+
+
+def _no_side(finding: Finding) -> tuple[None, str, str]:
+    name = finding.higher.name
+    why = f"{name} has no single reading with a direction (an estimate has none)"
+    return None, why, f"run exact, iw or ais on every run of {name}"
+
+
+def _within_error(finding: Finding) -> tuple[Finding, str, str]:
+    why = f"difference {in_words(finding.from_claims)} in favour of {finding.higher.name}, within its error"
+    return finding, f"{why} after correction", _MORE
+
+
+def _bound_against_exact(finding: Finding, findings: tuple[Finding, Finding]) -> tuple[Finding, str, str]:
+    """``finding.higher`` has a bound only, ``finding.lower`` an exact value."""
+    bounded, exact = finding.higher, finding.lower
+    other = findings[1] if finding is findings[0] else findings[0]
+    below = -finding.from_claims.mean
+    size = f"{abs(below):.3f} \N{PLUS-MINUS SIGN} {finding.from_claims.stderr:.3f} nats (s.e.)"
+    claim = exact.upper_side.claim.words
+    if below < 0:
+        why = f"the lower bound of {bounded.name} lies {size} above the {claim} value of {exact.name}, within error"
+        return finding, why, f"{_MORE}, or a tighter bound on {bounded.name}"
+    why = (
+        f"the lower bound of {bounded.name} ({bounded.lower_side.estimator}) lies {size} below the {claim} value of "
+        f"{exact.name}; a lower bound cannot show that it is worse"
+    )
+    if bounded.converged_side is None:
+        return finding, why, f"run ais on {bounded.name}{_refuted(bounded)}"
+    why += f"; read as converged, ais puts it {in_words(other.if_converged)} below, within error"
+    return other, why, f"{_MORE}, or ais with more temperatures on {bounded.name}"
+
+
+def _bound_against_bound(findings: tuple[Finding, Finding]) -> tuple[Finding | None, str, str]:
+    left, right = findings[0].higher, findings[0].lower
+    lacking = [side for side in (left, right) if side.converged_side is None]
+    why = f"{left.name} and {right.name} have lower bounds only, and bounds have no order"
+    if lacking:
+        names = " and ".join(f"{side.name}{_refuted(side)}" for side in lacking)
+        return None, why, f"run ais on {names}"
+    best = max(findings, key=lambda finding: finding.if_converged.mean)
+    why += f"; read as converged, ais favours {best.higher.name} by {in_words(best.if_converged)}, within error"
+    return best, why, _MORE
+
+
+def _refuted(side: Contender) -> str:
+    """Why an existing annealed value was not used."""
+    kinds = {values.kind for entry in side.evidence for values in entry.numbers}
+    if "ais" not in kinds:
+        return ""
+    return " with more temperatures (its present value lies below another of its bounds: not converged)"

@@ -1,0 +1,17 @@
+"""Estimators: callables ``(program, x) -> Estimate``. What they return carries its claim."""
+
+from .base import Estimate, Estimator, evaluation_mode
+from .exact import Exact
+from .importance import Elbo, ImportanceWeighted
+from .names import ESTIMATORS, parse_estimator
+
+__all__ = [
+    "ESTIMATORS",
+    "Elbo",
+    "Estimate",
+    "Estimator",
+    "Exact",
+    "ImportanceWeighted",
+    "evaluation_mode",
+    "parse_estimator",
+]

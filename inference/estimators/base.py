@@ -1,0 +1,114 @@
+"""What an estimator is: ``(program, x) -> Estimate``, a number per image that carries its claim."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ppl_models.autoencoder import NotADensity
+from ppl_models.errors import InvalidInput
+
+from ..claims import Claim
+from ..weights import NonFiniteError
+
+# Elements of the largest tensor (particles x pixels) of one chunk; small enough to stay in a processor's cache.
+MAX_ELEMENTS = 2**19
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Evidence: log p(x) per image, in nats, with its claim.
+
+    Args:
+        values: (N,) nats, summed over pixels.
+        claim: what may be said of them.
+        stderr: (N,) Monte Carlo standard errors; ``None`` for exact and numerical values, NaN where one replicate gives
+            none.
+        tolerance: nats, for ``NUMERICAL``.
+        diagnostics: further per-image tensors (N,), such as ``ess`` and ``pareto_k``.
+    """
+
+    values: Tensor
+    claim: Claim
+    stderr: Tensor | None = None
+    tolerance: float | None = None
+    diagnostics: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@contextmanager
+def evaluation_mode(*modules: nn.Module | None) -> Iterator[None]:
+    """No gradients are kept and batch statistics and dropout are off; the modules' modes are restored afterwards.
+
+    ``no_grad`` and not ``inference_mode``: a guide that refines by gradients turns them on again inside.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(torch.no_grad())
+        for module in modules:
+            if module is not None:
+                stack.callback(module.train, module.training)
+                module.eval()
+        yield
+
+
+class Estimator(ABC):
+    """A way to say how probable images are. A subclass writes ``estimate``; the call checks its arguments.
+
+    Attributes:
+        name: as on the command line and in ``evidence.nc``, for example ``"iw:5000"``.
+        num_particles: K, or 0 where there are none.
+        claim: what may be said of its values.
+    """
+
+    name: str
+    num_particles: int = 0
+    claim: Claim
+
+    @abstractmethod
+    def estimate(self, program: nn.Module, x: Tensor, index: Sequence[int]) -> Estimate:
+        """Values per image; gradients are off and the program is in evaluation mode."""
+
+    def modules(self) -> tuple[nn.Module, ...]:
+        """What else must be in evaluation mode, such as a guide."""
+        return ()
+
+    def __call__(self, program: nn.Module, x: Tensor, index: Sequence[int] | None = None) -> Estimate:
+        """Score images x (N, D).
+
+        Args:
+            program: what is scored.
+            x: images (N, D), values 0..levels-1.
+            index: each image's index in its split, the key of its noise; 0..N-1 unless given.
+
+        Raises:
+            NotADensityError: for the deterministic autoencoder.
+            NonFiniteError: if a value comes out NaN.
+            InvalidInput: for images outside the program's sample space, or an estimator the program does not admit.
+        """
+        if isinstance(program, NotADensity):
+            program.refuse(self.name)
+        program.check(x)
+        index = range(len(x)) if index is None else index
+        if len(index) != len(x):
+            raise InvalidInput("index", f"{len(index)} entries", f"there are {len(x)} images", "give one per image")
+        with evaluation_mode(program, *self.modules()):
+            estimate = self.estimate(program, x, index)
+        if estimate.values.isnan().any():
+            image = index[int(estimate.values.isnan().nonzero()[0])]
+            raise NonFiniteError(f"{self.name} of {type(program).__name__} is NaN at image {image}: train it again")
+        return estimate
+
+
+def positive(argument: str, value: int, what: str) -> int:
+    """The value, if it is at least 1.
+
+    Raises:
+        InvalidInput: otherwise.
+    """
+    if value < 1:
+        raise InvalidInput(argument, value, f"{what} must be at least 1", "give a positive whole number")
+    return int(value)

@@ -1,0 +1,186 @@
+"""Score a run's program on images it was not trained on, and write what was found with its claims.
+
+python -m inference.evaluate runs/vae --estimators elbo:64 iw:5000
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import xarray as xr
+from jsonargparse import ArgumentParser
+from torch import Tensor
+from tqdm import tqdm
+
+from ppl_models.autoencoder import REASON, NotADensity
+from ppl_models.errors import InvalidInput, NotADensityError
+from ppl_models.guides import GuideProgram
+
+from .cli import parse, run_script
+from .data import ImageData, load_data
+from .device import resolve_device
+from .estimators import Estimate, Estimator, evaluation_mode, parse_estimator
+from .evidence_file import Row, attributes, check_identity, read_evidence, write_evidence
+from .image_files import write_reconstructions
+from .latents_file import write_latents
+from .run import Run, load_run, runs_in
+from .user_guides import find_guide
+
+IMAGES_SHOWN = 40
+
+
+def images_of(run: Run, data: ImageData, split: str, limit: int | None, device: str) -> tuple[Tensor, list[int]]:
+    """The images to score, (N, D), with their indices in the split.
+
+    Raises:
+        InvalidInput: if the data are not those of the training, or the limit is below 1.
+    """
+    if data.digest != run.config["data_digest"]:
+        remedy = "evaluate on the data set of the training"
+        raise InvalidInput(
+            "--data",
+            data.name,
+            f"the run was trained on {run.config['data']} of another digest",
+            remedy,
+        )
+    if limit is not None and limit < 1:
+        raise InvalidInput("--limit", limit, "must be at least 1", "give a number of images")
+    x = data.split(split)[:limit]
+    return x.to(device), list(range(len(x)))
+
+
+def score(estimator: Estimator, run: Run, x: Tensor, index: Sequence[int], progress: bool = False) -> Row:
+    """One estimator on all images, in slices so that the progress can be shown."""
+    start = time.monotonic()
+    parts: list[Estimate] = []
+    slices = range(0, len(x), max(1, len(x) // 100))
+    step = slices.step
+    for begin in tqdm(slices, desc=estimator.name, disable=not progress):
+        parts.append(estimator(run.program, x[begin : begin + step], index[begin : begin + step]))
+    return Row(estimator.name, estimator.num_particles, joined(parts), seconds=time.monotonic() - start)
+
+
+def joined(parts: Sequence[Estimate]) -> Estimate:
+    """Estimates of successive slices of images as one."""
+    first = parts[0]
+    stderr = None if first.stderr is None else torch.cat([part.stderr for part in parts])
+    diagnostics = {key: torch.cat([part.diagnostics[key] for part in parts]) for key in first.diagnostics}
+    return Estimate(
+        torch.cat([part.values for part in parts]),
+        first.claim,
+        stderr,
+        first.tolerance,
+        diagnostics,
+    )
+
+
+def evaluate(run: Run, data: ImageData, names: Sequence[str], *, split: str = "test", limit: int | None = None,
+             device: str = "cpu", overwrite: bool = False, progress: bool = False) -> xr.Dataset:  # fmt: skip
+    """Score a run by named estimators and write ``evidence.nc``, ``latents.nc`` and ``reconstructions.nc``.
+
+    Raises:
+        NotADensityError: for the deterministic autoencoder.
+        InvalidInput: for a name that is unknown or that the program does not admit, or other data than the run's.
+    """
+    estimators = [
+        parse_estimator(name, run.program, run.guide, seed=run.config["seed"]) for name in dict.fromkeys(names)
+    ]
+    x, index = images_of(run, data, split, limit, device)
+    path, attrs = run.path / "evidence.nc", attributes(run.config, split, run.epoch)
+    if path.is_file() and not overwrite:
+        check_identity(path, read_evidence(path).attrs, attrs)
+    rows = [score(estimator, run, x, index, progress) for estimator in estimators]
+    dataset = write_evidence(path, rows, index, attrs, overwrite=overwrite)
+    write_pictures(run, x, index)
+    return dataset
+
+
+def write_refusal(run: Run, data: ImageData, names: Sequence[str], *, split: str = "test") -> None:
+    """What a study writes for a baseline without a density: claim ``none``, NaN and the reason; and its
+    reconstructions."""
+    x, index = images_of(run, data, split, None, "cpu")
+    rows = []
+    for name in names:
+        try:
+            parse_estimator(name, run.program, run.guide)
+        except NotADensityError:
+            rows.append(Row(name, reason=REASON))
+    write_evidence(run.path / "evidence.nc", rows, index, attributes(run.config, split, run.epoch), overwrite=True)
+    write_pictures(run, x, index)
+
+
+def write_pictures(run: Run, x: Tensor, index: Sequence[int]) -> None:
+    """The first images beside their reconstructions, for a pair with codes."""
+    x, index = x[:IMAGES_SHOWN], index[:IMAGES_SHOWN]
+    if isinstance(run.program, NotADensity):
+        with evaluation_mode(run.program):
+            means = run.program.reconstruct(x)
+    elif run.guide is not None:
+        means = write_latents(run.path / "latents.nc", run.program, run.guide, x, index, run.config)
+    else:
+        return
+    write_reconstructions(run.path / "reconstructions.nc", index, x, means, run.config)
+
+
+def table(dataset: xr.Dataset) -> str:
+    """Means over images with their claims, one line per estimator."""
+    lines = [
+        f"{'estimator':<12} {'claim':<12} {'mean log p(x), nats':>20} {'s.e. over images':>17} {'images':>7}  k>0.7"
+    ]
+    for name in dataset.estimator.values:
+        row = dataset.sel(estimator=name)
+        values = row.log_evidence.dropna("image")
+        error = float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+        k = row.pareto_k.dropna("image")
+        share = f"{float((k > 0.7).mean()):.0%}" if len(k) else "-"
+        numbers = f"{float(values.mean()):>20.3f} {error:>17.3f} {len(values):>7}  {share}"
+        lines.append(f"{name!s:<12} {row.claim.item():<12} {numbers}")
+    return "\n".join(lines)
+
+
+def parser() -> ArgumentParser:
+    """The options of this script."""
+    p = ArgumentParser(
+        prog="python -m inference.evaluate", exit_on_error=False, allow_abbrev=False, description=__doc__
+    )
+    p.add_argument("run", help="a run folder, or one that holds seed-S folders")
+    p.add_argument("--estimators", nargs="+", required=True, help="exact, elbo:K, iw:K")
+    p.add_argument("--split", default="test", help="test, valid or train")
+    p.add_argument("--limit", type=int | None, default=None, help="only the first so many images of the split")
+    p.add_argument("--data", default=None, help="where the run's data lie now, if it was an .npz that was moved")
+    p.add_argument("--data-dir", type=str | None, default=None, help="where larger data sets lie; else $PPL_DATA")
+    p.add_argument(
+        "--guide",
+        default=None,
+        help="FILE_OR_MODULE:CLASS of a run that was trained with a guide of your own",
+    )
+    p.add_argument("--device", default="auto")
+    p.add_argument("--overwrite", action="store_true", help="forget the evidence that is there")
+    p.add_argument("--quiet", action="store_true")
+    return p
+
+
+def main(argv: Sequence[str]) -> None:
+    """Evaluate what the command line asks for."""
+    options: Any = parse(parser(), argv)
+    device = resolve_device(options.device)
+    guide: type[GuideProgram] | None = find_guide(options.guide) if options.guide else None
+    for folder in runs_in(options.run):
+        run = load_run(folder, guide, device)
+        data = load_data(options.data or run.config["data"], Path(options.data_dir) if options.data_dir else None)
+        dataset = evaluate(
+            run, data, options.estimators, split=options.split, limit=options.limit, device=device,
+            overwrite=options.overwrite, progress=not options.quiet,
+        )  # fmt: skip
+        print(f"{folder}: {dataset.attrs['program']} on {dataset.attrs['data']} {dataset.attrs['split']}")
+        print(table(dataset))
+
+
+if __name__ == "__main__":
+    run_script(main)
+    sys.exit(0)

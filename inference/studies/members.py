@@ -1,0 +1,151 @@
+"""What studies share: members, their runs in parallel processes, and ``study.json``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import joblib
+
+from ppl_models.autoencoder import NotADensity
+from ppl_models.errors import InvalidInput
+
+from ..data import ImageData, load_data
+from ..evaluate import evaluate, write_refusal
+from ..jobs import Job
+from ..run import commit, load_run, write_json
+from ..sample import sample
+from ..train import prepare, train
+
+
+@dataclass(frozen=True)
+class Member:
+    """One side of a comparison: a recipe with what is asked of it.
+
+    Args:
+        name: its folder and its name in the report.
+        recipe: what is trained.
+        estimators: what it is scored by; a baseline refuses them, and the refusal is written.
+        role: ``"model"`` or ``"baseline"``.
+        samples: number of images to draw; 0 for none.
+        seeds: only the first so many of the study's seeds; ``None`` for all.
+    """
+
+    name: str
+    recipe: str
+    estimators: Sequence[str]
+    role: str = "model"
+    samples: int = 64
+    seeds: int | None = None
+
+    def folders(self, seeds: Sequence[int]) -> dict[int, str]:
+        """Where its runs lie in the study folder, by seed."""
+        return {seed: f"{self.name}/seed-{seed}" for seed in seeds[: self.seeds]}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study to be made.
+
+    Args:
+        study: its name.
+        question: what it answers.
+        members: the sides.
+        seeds: restarts of each.
+        data: name of the data set.
+        data_dir: where larger data sets lie.
+        out: the study folder.
+        budget: ``"quick"`` or ``"full"``.
+        resume, overwrite: what to do with runs that are there.
+    """
+
+    study: str
+    question: str
+    members: Sequence[Member]
+    seeds: Sequence[int]
+    data: str
+    data_dir: Path | None
+    out: Path
+    budget: str
+    resume: bool
+    overwrite: bool
+
+
+def job_of(plan: Plan, data: ImageData, member: Member, seed: int, folder: str) -> Job:
+    """The training of one run."""
+    return Job(member.recipe, data, plan.out / folder, seed)
+
+
+def make_run(plan: Plan, member: Member, seed: int, folder: str) -> tuple[str, float]:
+    """Train, score on the test images and sample one run; returns its folder and the seconds it took."""
+    start = time.monotonic()
+    data = load_data(plan.data, plan.data_dir)
+    job = job_of(plan, data, member, seed, folder)
+    train(job, resume=plan.resume, overwrite=plan.overwrite, progress=False)
+    run = load_run(job.out)
+    if isinstance(run.program, NotADensity):
+        write_refusal(run, data, member.estimators)
+    else:
+        evaluate(run, data, member.estimators)
+    if member.samples:
+        sample(run, member.samples, seed=seed)
+    return folder, time.monotonic() - start
+
+
+def run_plan(plan: Plan, jobs: int, command: str, report: Callable[[str], None]) -> None:
+    """Make every run of a plan, ``jobs`` at a time with one thread each, then write ``study.json``."""
+    start = time.monotonic()
+    check_folder(plan)
+    tasks = [(member, seed, folder) for member in plan.members for seed, folder in member.folders(plan.seeds).items()]
+    data = load_data(plan.data, plan.data_dir)
+    for member, seed, folder in tasks:  # so that a fault of the last is known before the first is trained
+        prepare(job_of(plan, data, member, seed, folder), resume=plan.resume, overwrite=plan.overwrite)
+    # The longest first, so that no process is left alone at the end: a bound costs more than a likelihood.
+    tasks.sort(key=lambda task: -len(task[0].estimators))
+    for number, (folder, seconds) in enumerate(in_parallel(plan, tasks, jobs), 1):
+        report(f"[{number}/{len(tasks)}] {folder}: {seconds:.0f} s")
+    members = [{"name": m.name, "runs": list(m.folders(plan.seeds).values()), "role": m.role} for m in plan.members]
+    content: dict[str, Any] = {
+        "format": 1,
+        "study": plan.study,
+        "question": plan.question,
+        "data": plan.data,
+        "budget": plan.budget,
+        "members": members,
+        "seeds": list(plan.seeds),
+        "seconds": round(time.monotonic() - start, 1),
+        "commit": commit(),
+        "command": command,
+    }
+    write_json(plan.out / "study.json", content)
+
+
+def in_parallel(plan: Plan, tasks: Sequence[tuple[Member, int, str]], jobs: int) -> Iterator[tuple[str, float]]:
+    """The runs as they finish."""
+    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+        pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+        yield from pool(joblib.delayed(make_run)(plan, *task) for task in tasks)
+
+
+def check_folder(plan: Plan) -> None:
+    """The study folder must be new, or hold this study and be asked to go on.
+
+    Raises:
+        InvalidInput: otherwise.
+    """
+    if plan.out.is_file():
+        raise InvalidInput("--out", str(plan.out), "is a file", "name a folder")
+    if plan.out.is_dir() and any(plan.out.iterdir()):
+        ours = any((plan.out / member.name).is_dir() for member in plan.members)
+        if not ours:
+            raise InvalidInput(
+                "--out",
+                str(plan.out),
+                "is not empty and holds no such study",
+                "name another folder",
+            )
+        if not (plan.resume or plan.overwrite):
+            raise InvalidInput("--out", str(plan.out), "holds a study already", "use --resume or --overwrite")

@@ -1,0 +1,144 @@
+"""The options of ``inference.train`` and the jobs they describe."""
+
+from __future__ import annotations
+
+from argparse import SUPPRESS
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+from ppl_models.errors import InvalidInput
+from ppl_models.recipes import FROM_DATA, find_recipe
+
+from .cli import Tokens, parse, parse_options, take_prefixed
+from .data import load_data
+from .jobs import Job, Training, default_training
+from .objectives import find_objective
+from .user_guides import find_guide
+
+
+def parser(description: str | None = None) -> ArgumentParser:
+    """The options of the script."""
+    p = ArgumentParser(
+        prog="python -m inference.train", exit_on_error=False, allow_abbrev=False, description=description
+    )
+    p.add_argument(
+        "--recipe",
+        required=True,
+        help="name of a (program, guide) pair; --recipe.NAME VALUE sets its options",
+    )
+    p.add_argument("--data", default="digits", help="a data set's name or an .npz file")
+    p.add_argument(
+        "--data-dir",
+        type=str | None,
+        default=None,
+        help="where larger data sets lie; else $PPL_DATA",
+    )
+    p.add_argument("--out", required=True, help="the run folder")
+    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--seeds", type=int, nargs="+", default=None, help="several runs, in OUT/seed-S")
+    p.add_argument(
+        "--guide",
+        default=None,
+        help="FILE_OR_MODULE:CLASS or a shipped guide; --guide.NAME VALUE sets its options",
+    )
+    p.add_argument(
+        "--objective",
+        default=None,
+        help="nll, elbo, reconstruction; --objective.NAME VALUE sets its options",
+    )
+    # Settings of the training have no default here: those left out are the ones for the size of the data.
+    p.add_argument("--epochs", type=int, default=SUPPRESS, help="passes over the training images")
+    p.add_argument("--batch-size", type=int, default=SUPPRESS, help="images per update")
+    p.add_argument("--learning-rate", type=float, default=SUPPRESS)
+    p.add_argument("--weight-decay", type=float, default=SUPPRESS)
+    p.add_argument("--schedule", type=str, default=SUPPRESS, help="of the learning rate: linear or constant")
+    p.add_argument(
+        "--average",
+        type=float,
+        default=SUPPRESS,
+        help="decay of the weights' moving average; 0 for none",
+    )
+    p.add_argument(
+        "--patience",
+        type=int | None,
+        default=SUPPRESS,
+        help="epochs without improvement on validation, or null",
+    )
+    p.add_argument("--clip-norm", type=float | None, default=SUPPRESS, help="largest norm of the gradient")
+    p.add_argument(
+        "--max-seconds",
+        type=float | None,
+        default=SUPPRESS,
+        help="start no epoch after so many seconds",
+    )
+    p.add_argument("--precision", type=str, default=SUPPRESS, help="32-true or bf16-mixed")
+    p.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    p.add_argument("--resume", action="store_true", help="continue the run in --out")
+    p.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    p.add_argument("--track", action="store_true", help="log to TensorBoard in --out/tensorboard")
+    p.add_argument("--quiet", action="store_true", help="no progress bar")
+    return p
+
+
+def jobs(argv: Sequence[str], description: str | None = None) -> tuple[list[Job], Any]:
+    """The jobs that the command line asks for, and its other options.
+
+    Raises:
+        InvalidInput: for an unknown name or option, or a value of the wrong type.
+    """
+    rest, prefixed = take_prefixed(argv, ("recipe", "guide", "objective"))
+    options = parse(parser(description), rest)
+    if options.resume and options.overwrite:
+        raise InvalidInput("--resume", "--overwrite", "continuing and replacing exclude each other", "give one of them")
+    recipe_arguments = parse_options(find_recipe(options.recipe), prefixed["recipe"], "recipe", FROM_DATA)
+    guide, guide_arguments = named("guide", options.guide, find_guide, prefixed["guide"], (*FROM_DATA, "latent_dim"))
+    _, objective_arguments = named(
+        "objective", options.objective, find_objective, prefixed["objective"], ("program", "guide")
+    )
+    data = load_data(options.data, Path(options.data_dir) if options.data_dir else None)
+    given = options.as_dict()
+    training = replace(
+        default_training(options.recipe, data.sizes["train"]),
+        **{f.name: given[f.name] for f in fields(Training) if f.name in given},
+    )
+    out = Path(options.out)
+    job = Job(
+        options.recipe, data, out, options.seed, recipe_arguments, guide, guide_arguments,
+        options.objective, objective_arguments, training, options.device,
+    )  # fmt: skip
+    return of_seeds(job, options.seeds) if options.seeds else [job], options
+
+
+def named(
+    argument: str, name: str | None, find: Callable[[str], Any], tokens: Tokens, skip: Sequence[str]
+) -> tuple[Any, dict[str, Any]]:
+    """What ``--argument NAME`` names, and its options ``--argument.OPTION VALUE``; ``(None, {})`` where none is named.
+
+    Raises:
+        InvalidInput: for options of what is not named.
+    """
+    if name:
+        found = find(name)
+        return found, parse_options(found, tokens, argument, skip)
+    if tokens:
+        raise InvalidInput(
+            f"--{argument}.{tokens[0][2:]}", " ".join(tokens[1:2]), f"no {argument} is named", f"add --{argument} NAME"
+        )
+    return None, {}
+
+
+def of_seeds(job: Job, seeds: Sequence[int]) -> list[Job]:
+    """The same job with each seed, in ``OUT/seed-S``.
+
+    Raises:
+        InvalidInput: for a seed that is named twice, or an output folder that is a run itself.
+    """
+    if len(set(seeds)) < len(seeds):
+        raise InvalidInput("--seeds", " ".join(map(str, seeds)), "names a seed twice", "name each once")
+    if (job.out / "config.json").exists():
+        raise InvalidInput("--out", str(job.out), "is a run, and runs do not lie in runs", "name another folder")
+    return [job.with_seed(seed, job.out / f"seed-{seed}") for seed in seeds]

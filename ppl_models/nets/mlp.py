@@ -1,0 +1,60 @@
+"""Multilayer perceptrons, and the activation functions a recipe can name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from torch import nn
+
+from ..errors import InvalidInput, nearest
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "elu": nn.ELU,
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+}
+
+
+def activation(name: str) -> nn.Module:
+    """A fresh activation module by name.
+
+    Raises:
+        InvalidInput: for an unknown name.
+    """
+    if name not in ACTIVATIONS:
+        raise InvalidInput("activation", name, "unknown", nearest(name, ACTIVATIONS))
+    return ACTIVATIONS[name]()
+
+
+def check_widths(argument: str, widths: Sequence[int]) -> tuple[int, ...]:
+    """Layer widths as a tuple of positive integers; an empty one means no hidden layer.
+
+    Raises:
+        InvalidInput: for a width below 1.
+    """
+    widths = tuple(int(width) for width in widths)
+    if any(width < 1 for width in widths):
+        raise InvalidInput(argument, list(widths), "a layer needs at least one unit", "write for example [500]")
+    return widths
+
+
+def mlp(in_features: int, hidden: Sequence[int], out_features: int, nonlinearity: str = "relu") -> nn.Sequential:
+    """Affine layers with an activation between them: (..., in_features) -> (..., out_features).
+
+    Args:
+        in_features: size of the last dimension of the input.
+        hidden: widths of the hidden layers; empty for one affine map.
+        out_features: size of the last dimension of the output, which has no activation.
+        nonlinearity: name of the activation, see ``ACTIVATIONS``.
+
+    Raises:
+        InvalidInput: for a width below 1 or an unknown activation.
+    """
+    widths = (in_features, *check_widths("hidden", hidden), out_features)
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(widths):
+        layers += [nn.Linear(fan_in, fan_out), activation(nonlinearity)]
+    return nn.Sequential(*layers[:-1])

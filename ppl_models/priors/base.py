@@ -1,0 +1,24 @@
+"""What a prior is: a module whose call gives p(z)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from pyro.distributions.torch_distribution import TorchDistribution
+from torch import nn
+
+
+class Prior(nn.Module, ABC):
+    """A distribution over latent vectors, possibly with parameters.
+
+    Args:
+        latent_dim: L, the length of z.
+    """
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.latent_dim = int(latent_dim)
+
+    @abstractmethod
+    def forward(self) -> TorchDistribution:
+        """p(z): event shape (L,), batch shape ()."""

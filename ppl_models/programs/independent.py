@@ -1,0 +1,28 @@
+"""Independent pixels: the baseline below which a generative model has learned nothing about how pixels go together."""
+
+from __future__ import annotations
+
+import torch
+from pyro.distributions.torch_distribution import TorchDistribution
+from torch import nn
+
+from ..distributions import pixel_family
+from ..program import TractableProgram
+
+
+class IndependentPixels(TractableProgram):
+    """p(x) = prod_i p(x_i), each pixel with its own free distribution.
+
+    Args:
+        data_dim: D, the number of pixels.
+        levels: number of values of a pixel.
+    """
+
+    def __init__(self, data_dim: int, levels: int = 2) -> None:
+        super().__init__(data_dim, levels=levels)
+        self.family = pixel_family(levels)
+        self.pixel_parameters = nn.Parameter(torch.zeros(data_dim, self.family.num_parameters))
+
+    def distribution(self) -> TorchDistribution:
+        """The product distribution: event shape (D,)."""
+        return self.family.distribution(self.pixel_parameters).to_event(1)

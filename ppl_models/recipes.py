@@ -1,0 +1,153 @@
+"""Recipes: named (program, guide) pairs.
+
+A recipe is a plain function ``(data_dim, **options with defaults) -> (program, guide)``; the guide is ``None`` where
+there are no latents. Options called ``levels`` and ``shape`` are filled from the data. To add one, write the function
+and its line in ``RECIPES``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from .autoencoder import Autoencoder, NotADensity
+from .errors import InvalidInput, nearest
+from .guides import DiagonalNormal, GuideProgram
+from .programs import MADE, VAE, IndependentPixels
+
+Pair = tuple[nn.Module, GuideProgram | None]
+FROM_DATA = ("data_dim", "levels", "shape")
+
+
+def independent_pixels(data_dim: int, *, levels: int = 2) -> Pair:
+    """Every pixel on its own: the baseline."""
+    return IndependentPixels(data_dim, levels=levels), None
+
+
+def made(
+    data_dim: int,
+    *,
+    hidden: Sequence[int] = (500,),
+    direct: bool = True,
+    ordering: str | Sequence[int] = "raster",
+    nonlinearity: str = "relu",
+    dropout: float = 0.3,
+    levels: int = 2,
+) -> Pair:
+    """MADE (Germain et al. 2015): exact likelihood from one masked perceptron."""
+    return MADE(data_dim, hidden, direct, ordering, nonlinearity, dropout, levels), None
+
+
+def vae(
+    data_dim: int,
+    *,
+    latent_dim: int = 16,
+    hidden: Sequence[int] = (400, 400),
+    nonlinearity: str = "tanh",
+    levels: int = 2,
+) -> Pair:
+    """Variational autoencoder (Kingma & Welling 2014) with a diagonal normal guide."""
+    program = VAE(data_dim, latent_dim, hidden, nonlinearity, levels=levels)
+    return program, DiagonalNormal(data_dim, latent_dim, hidden, nonlinearity, levels)
+
+
+def autoencoder(
+    data_dim: int,
+    *,
+    latent_dim: int = 16,
+    hidden: Sequence[int] = (400, 400),
+    nonlinearity: str = "tanh",
+    levels: int = 2,
+) -> Pair:
+    """Deterministic autoencoder: reconstructs, and has no density."""
+    return NotADensity(Autoencoder(data_dim, latent_dim, hidden, nonlinearity, levels)), None
+
+
+RECIPES: dict[str, Callable[..., Pair]] = {
+    "independent_pixels": independent_pixels,
+    "made": made,
+    "vae": vae,
+    "autoencoder": autoencoder,
+}
+
+
+def find_recipe(name: str) -> Callable[..., Pair]:
+    """The recipe of that name.
+
+    Raises:
+        InvalidInput: for an unknown one, with the nearest names.
+    """
+    if name not in RECIPES:
+        raise InvalidInput("--recipe", name, "unknown recipe", nearest(name, RECIPES))
+    return RECIPES[name]
+
+
+def build(name: str, data: Mapping[str, Any], options: Mapping[str, Any] | None = None) -> Pair:
+    """Build a recipe for given data.
+
+    Args:
+        name: the recipe.
+        data: what the data say of themselves: ``data_dim``, ``levels``, ``shape`` (C, H, W); a recipe takes what it has
+            a name for.
+        options: the recipe's own options.
+
+    Raises:
+        InvalidInput: for an unknown recipe or option, or one that the data decide.
+    """
+    recipe, options = find_recipe(name), dict(options or {})
+    known = [option for option in parameters_of(recipe) if option not in FROM_DATA]
+    for option in options:
+        if option not in known:
+            raise InvalidInput(
+                f"--recipe.{option}",
+                options[option],
+                f"{name} has no such option",
+                nearest(option, known),
+            )
+    return recipe(**filled(recipe, data), **options)
+
+
+def build_guide(
+    guide_class: type[GuideProgram],
+    latent_dim: int,
+    data: Mapping[str, Any],
+    options: Mapping[str, Any],
+) -> GuideProgram:
+    """Build a guide class from ``(data_dim, latent_dim)``, what else it asks of the data, and its own options.
+
+    Raises:
+        InvalidInput: for an option the class does not have.
+    """
+    known = [n for n in parameters_of(guide_class) if n not in (*FROM_DATA, "latent_dim")]
+    for option in options:
+        if option not in known:
+            name = guide_class.__name__
+            raise InvalidInput(
+                f"--guide.{option}",
+                options[option],
+                f"{name} has no such option",
+                nearest(option, known),
+            )
+    given = {k: v for k, v in filled(guide_class, data).items() if k != "data_dim"}
+    return guide_class(data["data_dim"], latent_dim, **given, **options)
+
+
+def filled(target: Callable[..., Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a function or class that the data decide."""
+    return {name: data[name] for name in parameters_of(target) if name in FROM_DATA and name in data}
+
+
+def parameters_of(target: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """The named parameters of a function or class; a class that takes ``**options`` has those of its parent too."""
+    found: dict[str, inspect.Parameter] = {}
+    for owner in target.__mro__ if isinstance(target, type) else (target,):
+        if isinstance(target, type) and "__init__" not in vars(owner):
+            continue
+        own = inspect.signature(owner).parameters.values()
+        found = {p.name: p for p in own if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)} | found
+        if not any(p.kind is p.VAR_KEYWORD for p in own):
+            break
+    return found
