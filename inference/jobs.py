@@ -142,8 +142,9 @@ class Job:
 
     def check(self) -> None:
         """Raise ``InvalidInput`` for a seed or settings that cannot train."""
-        if not 0 <= self.seed < 2**63:
-            raise InvalidInput("--seed", self.seed, "is no seed", "give a whole number from 0 to 2^63 - 1")
+        # Torch's generator on the CPU takes 32 bits of a seed: larger ones would repeat smaller ones.
+        if not 0 <= self.seed < 2**32:
+            raise InvalidInput("--seed", self.seed, "is no seed", "give a whole number from 0 to 2^32 - 1")
         self.settings().check()
 
     def with_seed(self, seed: int, out: Path) -> Job:

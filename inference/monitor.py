@@ -11,7 +11,7 @@ from ppl_models.autoencoder import NotADensity
 from ppl_models.program import HasLogProb
 
 from .claims import Claim
-from .estimators.base import MAX_ELEMENTS, evaluation_mode
+from .estimators.base import MAX_ELEMENTS, evaluation_mode, rows_within
 from .objectives import ReconstructionError
 from .randomness import keyed_noise
 from .weights import log_weights
@@ -34,14 +34,14 @@ class Monitor(ABC):
     def score(self, images: Tensor, number: int) -> Tensor:
         """Per-image values (n,) of batch ``number``."""
 
-    def rows(self) -> int:
+    def rows(self, *modules: nn.Module) -> int:
         """Images per batch."""
-        return max(1, 4 * MAX_ELEMENTS // self.images.shape[-1])
+        return rows_within(8 * MAX_ELEMENTS, self.images.shape[-1], *modules)
 
     def __call__(self, *modules: nn.Module | None) -> float:
         """The mean, with ``modules`` in evaluation mode."""
         with evaluation_mode(*modules):
-            batches = self.images.split(self.rows())
+            batches = self.images.split(self.rows(*(module for module in modules if module is not None)))
             total = sum(self.score(batch, number).double().sum() for number, batch in enumerate(batches))
         return float(total) / len(self.images)
 
@@ -75,9 +75,9 @@ class ElboMonitor(Monitor):
         self.num_particles = max(1, min(16, 20_000 // len(images)))
         self.name = f"elbo:{self.num_particles}"
 
-    def rows(self) -> int:
+    def rows(self, *modules: nn.Module) -> int:
         """Images per batch, their particles counted."""
-        return max(1, super().rows() // self.num_particles)
+        return max(1, super().rows(*modules) // self.num_particles)
 
     def score(self, images: Tensor, number: int) -> Tensor:
         """Mean log-weight: (n, D) -> (n,)."""

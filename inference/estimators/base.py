@@ -16,8 +16,23 @@ from ppl_models.errors import InvalidInput
 from ..claims import Claim
 from ..weights import NonFiniteError
 
-# Elements of the largest tensor (particles x pixels) of one chunk; small enough to stay in a processor's cache.
+# Elements of the largest tensor of one chunk, rows x the widest layer: 2 MiB, near the size of a processor's cache.
 MAX_ELEMENTS = 2**19
+
+
+def rows_within(max_elements: int, data_dim: int, *modules: nn.Module) -> int:
+    """How many rows (images or particles) go through the modules at a time.
+
+    The widest tensor per row is the image, a linear layer's output (the parameters of all pixels are one), or a
+    convolution's channels over the image.
+    """
+    widths = [data_dim]
+    for layer in (layer for module in modules for layer in module.modules()):
+        if isinstance(layer, nn.Linear):
+            widths.append(layer.out_features)
+        elif isinstance(layer, nn.Conv2d):
+            widths.append(layer.out_channels * data_dim)
+    return max(1, max_elements // max(widths))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ..claims import Claim
 from ..pareto import pareto_shape
 from ..randomness import keyed_noise
 from ..weights import log_weights
-from .base import MAX_ELEMENTS, Estimate, Estimator, positive
+from .base import MAX_ELEMENTS, Estimate, Estimator, positive, rows_within
 
 
 class FromWeights(Estimator):
@@ -28,7 +28,7 @@ class FromWeights(Estimator):
         guide: q(z | x).
         num_particles: K >= 1.
         seed: first part of the key of the noise.
-        max_elements: bound on particles x pixels in one chunk.
+        max_elements: bound on the elements of the largest tensor of one chunk, see ``rows_within``.
 
     Raises:
         InvalidInput: for K < 1.
@@ -61,7 +61,7 @@ class FromWeights(Estimator):
 
     def weights(self, program: nn.Module, image: Tensor, index: int) -> Tensor:
         """The K log-weights of one image (1, D), float64."""
-        chunk = max(1, self.max_elements // image.shape[-1])
+        chunk = rows_within(self.max_elements, image.shape[-1], program, self.guide)
         full, rest = divmod(self.num_particles, chunk)
         sizes = [chunk] * full + [rest] * (rest > 0)
         with keyed_noise(self.seed, self.name, int(index), device=image.device):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from pyro import poutine
 from torch import Tensor
 
 from inference import Claim, log_weights
@@ -79,7 +80,7 @@ def test_k_is_exactly_k_when_it_is_no_multiple_of_the_chunk(
 ) -> None:
     seen: list[int] = []
     tiny_vae.decoder.register_forward_hook(lambda m, inputs, out: seen.append(out.shape[0]))
-    ImportanceWeighted(tiny_guide, particles, max_elements=4 * 10)(tiny_vae, four_pixel_images[:2])
+    ImportanceWeighted(tiny_guide, particles, max_elements=8 * 10)(tiny_vae, four_pixel_images[:2])
     assert sum(seen) == 2 * particles
     assert max(seen) <= 10
 
@@ -150,9 +151,11 @@ def test_the_pareto_shape_of_pareto_weights_is_found(shape: float) -> None:
 
 def test_exact_is_the_programs_log_prob_in_chunks_of_any_size(four_pixel_images: Tensor) -> None:
     program = MADE(4, (8,))
-    estimate = Exact(max_elements=4 * 5)(program, four_pixel_images)
+    estimate = Exact(max_elements=8 * 5)(program, four_pixel_images)
     assert estimate.claim is Claim.EXACT
     assert estimate.stderr is None
+    alone = torch.cat([program.log_prob(image) for image in four_pixel_images.split(1)])
+    torch.testing.assert_close(estimate.values, alone)
     assert estimate.values.exp().sum().item() == pytest.approx(1, abs=1e-5)
 
 
@@ -197,3 +200,66 @@ def test_a_program_whose_weights_are_not_numbers_is_not_scored(four_pixel_images
     program.net.layers[0].bias.data[:] = torch.nan
     with pytest.raises(NonFiniteError, match="exact of MADE is NaN at image 7"):
         Exact()(program, four_pixel_images[:1], [7])
+
+
+def test_noise_differs_between_images_estimators_and_seeds(tiny_vae: VAE, tiny_guide: DiagonalNormal) -> None:
+    same = torch.ones(2, 4)
+    elbo = Elbo(tiny_guide, 20)(tiny_vae, same).values
+    assert elbo[0] != elbo[1]
+    weights = ImportanceWeighted(tiny_guide, 20).weights(tiny_vae, same[:1], 0)
+    assert not torch.equal(weights, Elbo(tiny_guide, 20).weights(tiny_vae, same[:1], 0))
+    assert not torch.equal(weights, ImportanceWeighted(tiny_guide, 20, seed=1).weights(tiny_vae, same[:1], 0))
+    assert torch.equal(weights, ImportanceWeighted(tiny_guide, 20).weights(tiny_vae, same[:1], 0))
+
+
+def test_a_guide_with_dropout_is_scored_in_evaluation_mode(tiny_vae: VAE, four_pixel_images: Tensor) -> None:
+    guide = DiagonalNormal(4, 1, (8,))
+    guide.encoder.insert(1, torch.nn.Dropout(0.5))
+    expected = Elbo(guide.eval(), 4)(tiny_vae, four_pixel_images).values
+    assert torch.equal(Elbo(guide.train(), 4)(tiny_vae, four_pixel_images).values, expected)
+    assert guide.training
+
+
+def test_weights_are_free_of_a_plates_scale_and_heed_a_mask(tiny_vae: VAE, tiny_guide: DiagonalNormal) -> None:
+    x = torch.ones(3, 4)
+
+    class Handled(VAE):
+        handler: object
+
+        def forward(self, x: Tensor | None = None, *, size: int = 1) -> Tensor:
+            with self.handler:
+                return super().forward(x, size=size)
+
+    program = Handled(4, 1, (8,))
+    program.load_state_dict(tiny_vae.state_dict())
+    found = []
+    for handler in (poutine.scale(scale=1.0), poutine.scale(scale=7.0), poutine.mask(mask=torch.tensor(False))):
+        program.handler = handler
+        torch.manual_seed(0)
+        found.append(log_weights(program, tiny_guide, x, 2))
+    torch.testing.assert_close(found[0], found[1])
+    torch.manual_seed(0)
+    z = tiny_guide.posterior(x).sample((2,))
+    torch.testing.assert_close(found[2], -tiny_guide.posterior(x).log_prob(z))
+
+
+@pytest.mark.parametrize("lead", [100.0, 720.0, 735.0, 800.0, 5000.0])
+def test_one_weight_ahead_of_all_others_is_the_worst_tail(lead: float) -> None:
+    from inference.pareto import pareto_shape
+
+    log_w = torch.randn(5000, dtype=torch.float64)
+    log_w[17] += lead
+    assert pareto_shape(log_w) > 0.7
+    few = torch.zeros(1000, dtype=torch.float64)
+    few[:3] = 50.0
+    assert pareto_shape(few) == math.inf
+    assert pareto_shape(torch.zeros(1000, dtype=torch.float64)) == -math.inf
+
+
+def test_chunks_count_the_widest_layer() -> None:
+    rows: list[int] = []
+    program = MADE(4, (1000,), levels=8)
+    program.net.layers[0].register_forward_hook(lambda m, i, out: rows.append(out.numel()))
+    Exact(max_elements=5000)(program, torch.zeros(16, 4))
+    assert sum(rows) == 16 * 1000
+    assert max(rows) <= 5000

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyro
 import pytest
 import torch
-from pyro.infer import Trace_ELBO
+from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor, nn
 
 from inference import Claim, fit
@@ -106,6 +106,36 @@ def test_the_average_is_the_weighted_sum_of_all_weights(images: Tensor) -> None:
     with average.applied():
         assert module.weight.item() == pytest.approx(expected)
     assert module.weight.item() == -2.0
+
+
+def test_the_averaged_weights_are_what_is_validated_and_kept(images: Tensor) -> None:
+    seen = []
+    for average in (0.0, 0.9):
+        objective, monitor = vae_objective(), Scripted(images, [-3.0, -2.0, -1.0])
+        fit(objective, images, Adam, valid=images, epochs=3, average=average, monitor=monitor, progress=False)
+        seen.append(monitor.seen)
+    # The raw weights go the same way in both runs; only the average can differ.
+    assert not any(torch.equal(seen[0][e][key], seen[1][e][key]) for e in range(3) for key in seen[0][0])
+
+
+def test_the_default_monitor_scores_the_validation_images(images: Tensor) -> None:
+    program, valid = MADE(6, (32,)), 1 - images[:40]
+    history = fit(NegativeLogLikelihood(program), images, Adam, valid=valid, epochs=3, progress=False)
+    assert history.best_value == pytest.approx(program.eval().log_prob(valid).mean().item(), rel=1e-5)
+    assert history.best_value != pytest.approx(program.log_prob(images).mean().item(), rel=1e-3)
+
+
+class Sampled(DiagonalNormal):
+    """Draws that no gradient passes."""
+
+    def posterior(self, x: Tensor) -> object:
+        base = super().posterior(x).base_dist
+        return pyro.distributions.Normal(base.loc, base.scale).has_rsample_(False).to_event(1)
+
+
+def test_a_guide_without_reparameterization_is_trained_by_its_sampled_divergence() -> None:
+    assert type(NegativeElbo(VAE(6, 2), DiagonalNormal(6, 2)).elbo) is TraceMeanField_ELBO
+    assert type(NegativeElbo(VAE(6, 2), Sampled(6, 2)).elbo) is Trace_ELBO
 
 
 def test_a_validation_value_that_is_not_a_number_stops_training(images: Tensor) -> None:

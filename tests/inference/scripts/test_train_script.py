@@ -160,10 +160,10 @@ def test_several_seeds(settings, call, recipes, tmp_path) -> None:
         ("made", "--clip-norm 0", ["--clip-norm", "0", "positive"]),
         ("made", "--max-seconds -1", ["--max-seconds", "-1.0", "positive"]),
         ("made", "--precision 64-true", ["--precision", "'64-true'", "known: 32-true"]),
-        ("made", "--seed -1", ["--seed", "-1", "2^63"]),
-        ("made", f"--seed {2**63}", ["--seed", "2^63"]),
+        ("made", "--seed -1", ["--seed", "-1", "2^32"]),
+        ("made", f"--seed {2**32}", ["--seed", "2^32"]),
         ("made", "--seeds 0 1 0", ["--seeds", "'0 1 0'", "twice"]),
-        ("made", "--seeds 0 -1", ["--seed", "-1", "2^63"]),
+        ("made", "--seeds 0 -1", ["--seed", "-1", "2^32"]),
     ],
 )
 def test_refused_before_anything_is_written(

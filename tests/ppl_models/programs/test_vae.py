@@ -66,6 +66,11 @@ def test_the_family_is_the_normal_its_parameters_say() -> None:
     assert posterior.event_shape == (2,)
 
 
+def test_half_precision_parameters_give_a_float32_posterior() -> None:
+    posterior = DiagonalNormal(6, 2).family(torch.zeros(3, 4, dtype=torch.bfloat16))
+    assert posterior.base_dist.scale.dtype == posterior.base_dist.loc.dtype == torch.float32
+
+
 def test_permuting_images_permutes_posteriors() -> None:
     guide = DiagonalNormal(6, 2)
     x, order = torch.rand(5, 6), torch.tensor([3, 1, 4, 0, 2])
