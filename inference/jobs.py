@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from ppl_models.autoencoder import REASON, NotADensity
 from ppl_models.errors import InvalidInput, nearest
 from ppl_models.guides import GuideProgram
-from ppl_models.recipes import FROM_DATA, find_recipe
+from ppl_models.recipes import FROM_DATA, GIVEN_TO_GUIDES, find_recipe
 
 from .data import ImageData
 from .objectives import find_objective
@@ -194,7 +194,7 @@ def complete(what: str, function: Callable[..., Any], given: Mapping[str, Any]) 
         InvalidInput: for an argument that JSON cannot hold.
     """
     parameters = inspect.signature(function).parameters.items()
-    skip = (*FROM_DATA, "latent_dim") if what == "guide" else FROM_DATA
+    skip = GIVEN_TO_GUIDES if what == "guide" else FROM_DATA
     defaults = {name: p.default for name, p in parameters if p.default is not p.empty and name not in skip}
     written = {}
     for name, value in {**defaults, **given}.items():

@@ -11,7 +11,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from ppl_models.errors import InvalidInput
-from ppl_models.recipes import FROM_DATA, find_recipe
+from ppl_models.recipes import FROM_DATA, GIVEN_TO_GUIDES, find_recipe
 
 from .cli import Tokens, parse, parse_options, take_prefixed
 from .data import load_data
@@ -95,7 +95,7 @@ def jobs(argv: Sequence[str], description: str | None = None) -> tuple[list[Job]
     if options.resume and options.overwrite:
         raise InvalidInput("--resume", "--overwrite", "continuing and replacing exclude each other", "give one of them")
     recipe_arguments = parse_options(find_recipe(options.recipe), prefixed["recipe"], "recipe", FROM_DATA)
-    guide, guide_arguments = named("guide", options.guide, find_guide, prefixed["guide"], (*FROM_DATA, "latent_dim"))
+    guide, guide_arguments = named("guide", options.guide, find_guide, prefixed["guide"], GIVEN_TO_GUIDES)
     _, objective_arguments = named(
         "objective", options.objective, find_objective, prefixed["objective"], ("program", "guide")
     )

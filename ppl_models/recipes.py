@@ -20,6 +20,8 @@ from .programs import MADE, VAE, IndependentPixels
 
 Pair = tuple[nn.Module, GuideProgram | None]
 FROM_DATA = ("data_dim", "levels", "shape")
+# A guide is also told the length of its program's latent vector.
+GIVEN_TO_GUIDES = (*FROM_DATA, "latent_dim")
 
 
 def independent_pixels(data_dim: int, *, levels: int = 2) -> Pair:
@@ -98,15 +100,7 @@ def build(name: str, data: Mapping[str, Any], options: Mapping[str, Any] | None 
         InvalidInput: for an unknown recipe or option, or one that the data decide.
     """
     recipe, options = find_recipe(name), dict(options or {})
-    known = [option for option in parameters_of(recipe) if option not in FROM_DATA]
-    for option in options:
-        if option not in known:
-            raise InvalidInput(
-                f"--recipe.{option}",
-                options[option],
-                f"{name} has no such option",
-                nearest(option, known),
-            )
+    check_options("recipe", name, recipe, options, FROM_DATA)
     return recipe(**filled(recipe, data), **options)
 
 
@@ -121,18 +115,20 @@ def build_guide(
     Raises:
         InvalidInput: for an option the class does not have.
     """
-    known = [n for n in parameters_of(guide_class) if n not in (*FROM_DATA, "latent_dim")]
-    for option in options:
-        if option not in known:
-            name = guide_class.__name__
-            raise InvalidInput(
-                f"--guide.{option}",
-                options[option],
-                f"{name} has no such option",
-                nearest(option, known),
-            )
+    check_options("guide", guide_class.__name__, guide_class, options, GIVEN_TO_GUIDES)
     given = {k: v for k, v in filled(guide_class, data).items() if k != "data_dim"}
     return guide_class(data["data_dim"], latent_dim, **given, **options)
+
+
+def check_options(
+    prefix: str, name: str, target: Callable[..., Any], options: Mapping[str, Any], given: Sequence[str]
+) -> None:
+    """Raise ``InvalidInput``, with the nearest names, for an option that ``target`` lacks or that it is ``given``."""
+    known = [own for own in parameters_of(target) if own not in given]
+    for option, value in options.items():
+        if option not in known:
+            problem = f"{name} has no such option"
+            raise InvalidInput(f"--{prefix}.{option}", value, problem, nearest(option, known))
 
 
 def filled(target: Callable[..., Any], data: Mapping[str, Any]) -> dict[str, Any]:
