@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from analysis.contenders import Contender
-from analysis.statistics import TestResult
+from analysis.sides import ANNEALED
+from analysis.statistics import FEW_IMAGES, MIN_IMAGES, NOT_FINITE, ONE_SEED, SEEDS_ALIKE, TestResult
 
 _MORE = "more images or more seeds"
+_WITHIN = "within error after correction for several tests"
+_OBSTACLES = {
+    NOT_FINITE: ("log p(x) is not finite on every image", "a program that gives every image some probability"),
+    FEW_IMAGES: (f"too few images: no test is made on fewer than {MIN_IMAGES}", "more images"),
+    ONE_SEED: ("a single seed has no standard error", "more seeds"),
+    SEEDS_ALIKE: ("the seeds agree to the last digit, which says nothing of their spread", "seeds that differ"),
+}
 
 
 @dataclass(frozen=True)
@@ -26,15 +32,21 @@ class Finding:
     from_claims: TestResult | None
     if_converged: TestResult | None
 
+    @property
+    def may_be_indicated(self) -> bool:
+        """Whether the loser has no upper side by its claim, so that its annealed value is the only one there is."""
+        return self.lower.upper_side is None
+
     def difference(self, assumed: bool) -> str:
         """Mean difference and standard error of the test in question, nats per image."""
         result = self.if_converged if assumed else self.from_claims
-        return "not tested" if result is None else in_words(result)
+        return "not tested" if result is None else self.in_words(result)
 
-
-def in_words(result: TestResult) -> str:
-    """Mean and standard error over images (and seeds), as printed."""
-    return f"{result.mean:.3f} \N{PLUS-MINUS SIGN} {result.stderr:.3f} nats (s.e.)"
+    def in_words(self, result: TestResult, sign: int = 1) -> str:
+        """Mean and standard error over images (and seeds), as printed; how many images if it is not all of them."""
+        total = self.higher.num_images
+        part = f" on the first {result.n} of {total} images" if result.n < total else ""
+        return f"{sign * result.mean:.3f} \N{PLUS-MINUS SIGN} {result.stderr:.3f} nats (s.e.){part}"
 
 
 def explain_undecided(findings: tuple[Finding, Finding]) -> tuple[Finding | None, str, str]:
@@ -48,10 +60,9 @@ def explain_undecided(findings: tuple[Finding, Finding]) -> tuple[Finding | None
             return _no_side(finding)
     tests = [finding.if_converged for finding in findings]
     present = [test for test in tests if test is not None]
-    if any(not np.isfinite(test.mean) for test in present):
-        return None, "log p(x) is not finite on every image", "a program that gives every image some probability"
-    if any(not np.isfinite(test.stderr) for test in present):
-        return None, "a single image or seed has no standard error", _MORE
+    for obstacle, (why, would_decide) in _OBSTACLES.items():
+        if any(test.obstacle == obstacle for test in present):
+            return None, why, would_decide
     exact = [finding for finding in findings if finding.lower.upper_side is not None]
     if len(exact) == 2:
         return _within_error(max(exact, key=lambda finding: finding.from_claims.mean))
@@ -62,13 +73,13 @@ def explain_undecided(findings: tuple[Finding, Finding]) -> tuple[Finding | None
 
 def _no_side(finding: Finding) -> tuple[None, str, str]:
     name = finding.higher.name
-    why = f"{name} has no single reading with a direction (an estimate has none)"
+    why = f"{name} has no reading with a direction common to its runs (an estimate has none)"
     return None, why, f"run exact, iw or ais on every run of {name}"
 
 
 def _within_error(finding: Finding) -> tuple[Finding, str, str]:
-    why = f"difference {in_words(finding.from_claims)} in favour of {finding.higher.name}, within its error"
-    return finding, f"{why} after correction", _MORE
+    why = f"difference {finding.in_words(finding.from_claims)} in favour of {finding.higher.name}, {_WITHIN}"
+    return finding, why, _MORE
 
 
 def _bound_against_exact(finding: Finding, findings: tuple[Finding, Finding]) -> tuple[Finding, str, str]:
@@ -76,10 +87,10 @@ def _bound_against_exact(finding: Finding, findings: tuple[Finding, Finding]) ->
     bounded, exact = finding.higher, finding.lower
     other = findings[1] if finding is findings[0] else findings[0]
     below = -finding.from_claims.mean
-    size = f"{abs(below):.3f} \N{PLUS-MINUS SIGN} {finding.from_claims.stderr:.3f} nats (s.e.)"
+    size = finding.in_words(finding.from_claims, sign=1 if below < 0 else -1)
     claim = exact.upper_side.claim.words
     if below < 0:
-        why = f"the lower bound of {bounded.name} lies {size} above the {claim} value of {exact.name}, within error"
+        why = f"the lower bound of {bounded.name} lies {size} above the {claim} value of {exact.name}, {_WITHIN}"
         return finding, why, f"{_MORE}, or a tighter bound on {bounded.name}"
     why = (
         f"the lower bound of {bounded.name} ({bounded.lower_side.estimator}) lies {size} below the {claim} value of "
@@ -87,7 +98,7 @@ def _bound_against_exact(finding: Finding, findings: tuple[Finding, Finding]) ->
     )
     if bounded.converged_side is None:
         return finding, why, f"run ais on {bounded.name}{_refuted(bounded)}"
-    why += f"; read as converged, ais puts it {in_words(other.if_converged)} below, within error"
+    why += f"; read as converged, ais puts it {other.in_words(other.if_converged)} below, {_WITHIN}"
     return other, why, f"{_MORE}, or ais with more temperatures on {bounded.name}"
 
 
@@ -99,13 +110,15 @@ def _bound_against_bound(findings: tuple[Finding, Finding]) -> tuple[Finding | N
         names = " and ".join(f"{side.name}{_refuted(side)}" for side in lacking)
         return None, why, f"run ais on {names}"
     best = max(findings, key=lambda finding: finding.if_converged.mean)
-    why += f"; read as converged, ais favours {best.higher.name} by {in_words(best.if_converged)}, within error"
+    why += f"; read as converged, ais favours {best.higher.name} by {best.in_words(best.if_converged)}, {_WITHIN}"
     return best, why, _MORE
 
 
 def _refuted(side: Contender) -> str:
     """Why an existing annealed value was not used."""
-    kinds = {values.kind for entry in side.evidence for values in entry.numbers}
-    if "ais" not in kinds:
+    annealed = [{v.estimator for v in entry.numbers if v.kind == ANNEALED} for entry in side.evidence]
+    if not any(annealed):
         return ""
+    if not set.intersection(*annealed):
+        return ", on every run and with the same number of temperatures"
     return " with more temperatures (its present value lies below another of its bounds: not converged)"

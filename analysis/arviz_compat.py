@@ -154,7 +154,7 @@ def ranking(study: Study) -> xr.Dataset:
     ``claim`` must be read with it: among bounds a rank is not an order of truth, the verdicts say what is.
 
     Returns:
-        Variables over ``member``, best first; members without a number are left out.
+        Variables over ``member``, best first; members without a number common to their runs are left out.
 
     Raises:
         InvalidInput: no member has a number.
@@ -163,8 +163,8 @@ def ranking(study: Study) -> xr.Dataset:
     readings, first = {}, None
     for member in study.members:
         evidence = [run.evidence for run in member.runs if run.evidence is not None]
-        best = [best_values(entry) for entry in evidence]
-        if not best or any(values is None for values in best):
+        best = best_values(*evidence) if evidence else None
+        if best is None:
             continue
         first = first or evidence[0]
         check_all_comparable([first, *evidence])

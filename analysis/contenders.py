@@ -7,14 +7,7 @@ from functools import cached_property
 
 from analysis.claims import Claim
 from analysis.evidence import Evidence, check_comparable
-from analysis.sides import (
-    Side,
-    check_all_comparable,
-    converged_side,
-    lower_side,
-    stack_sides,
-    upper_side,
-)
+from analysis.sides import Side, check_all_comparable, converged_side, lower_side, upper_side
 from analysis.statistics import mean_and_stderr
 
 
@@ -35,23 +28,28 @@ class Contender:
     @cached_property
     def lower_side(self) -> Side | None:
         """What is at most log p(x) in expectation, seeds stacked; see `analysis.sides`."""
-        return stack_sides([lower_side(entry) for entry in self.evidence])
+        return lower_side(*self.evidence)
 
     @cached_property
     def upper_side(self) -> Side | None:
         """What is at least log p(x), seeds stacked."""
-        return stack_sides([upper_side(entry) for entry in self.evidence])
+        return upper_side(*self.evidence)
 
     @cached_property
     def converged_side(self) -> Side | None:
         """What is log p(x) if annealed importance sampling has converged, seeds stacked."""
-        return stack_sides([converged_side(entry) for entry in self.evidence])
+        return converged_side(*self.evidence)
 
     def check_against(self, other: Contender) -> None:
         """Raises ``Incomparable`` unless all runs of both are about the same measure, data and images."""
         check_all_comparable(list(self.evidence))
         check_comparable(self.evidence[0], other.evidence[0])
         check_all_comparable(list(other.evidence))
+
+    @property
+    def num_images(self) -> int:
+        """How many images its evidence is about, evaluated or not."""
+        return int(self.evidence[0].images.size)
 
     @property
     def width_in_words(self) -> str:

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.claims import Claim
 from analysis.errors import Incomparable
 from analysis.evidence import Evidence, Values, check_comparable, common_images
-from analysis.ranking import elbo_values
+from analysis.readings import elbo_values
 from analysis.runs import Study
 from analysis.sides import in_short
 from analysis.statistics import mean_and_stderr
@@ -30,24 +30,30 @@ from analysis.style import (
 )
 from analysis.table import ClaimRow, table_of_claims
 
+INFINITE = "\N{MINUS SIGN}\N{INFINITY}"
+
 
 def evidence_forest(study: Study) -> Figure | None:
     """Mean log p(x) per member and estimator, nats per image, with the claim as shape, colour and arrow.
 
     Left: means over test images with one standard error over images; arrows point to where the truth lies; small dots
     are the seeds. Right: the same numbers as paired differences to the reference (the first exact row, else the first),
-    whose standard error leaves out what images have in common. ``None`` if there is no number.
+    whose standard error leaves out what images have in common. A row whose mean is not finite keeps its label, which
+    says so, and gets no mark. ``None`` if there is no finite number.
     """
     rows = [row for row in table_of_claims(study) if row.claim.is_number]
-    if not rows:
+    finite = [row for row in rows if math.isfinite(row.mean)]
+    if not finite:
         return None
     figure = new_figure(9.6, 1.9 + 0.42 * len(rows))
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(3, 2))
     for place, row in enumerate(rows):
+        if row not in finite:
+            continue
         _mark(left, row.mean, row.stderr, place, row.claim)
         jitter = place + 0.27
         left.scatter(row.seed_means, [jitter] * len(row.seed_means), s=7, color=MUTED, alpha=0.8, lw=0)
-    reference = next((row for row in rows if row.claim is Claim.EXACT), rows[0])
+    reference = next((row for row in finite if row.claim is Claim.EXACT), finite[0])
     _differences(right, study, rows, reference)
     _label_rows(left, rows)
     left.set_xlabel("mean log p(x), nats per image, higher is better\n(bar: one s.e. over images; dots: seeds)")
@@ -95,10 +101,9 @@ def _differences(axes: Axes, study: Study, rows: list[ClaimRow], reference: Clai
         values, other = _seed_average(study, row)
         if row is reference:
             axes.plot(0, place, CLAIM_MARKER[row.claim], color=CLAIM_COLOUR[row.claim], ms=6.5)
-        elif not _comparable(images, other):
+        elif (n := _shared(images, other, values, base)) is None:
             axes.text(0, place, " not comparable", va="center", fontsize=8, color=MUTED)
-        else:
-            n = common_images(values, base)
+        elif math.isfinite(row.mean):
             found[place] = (mean_and_stderr(values[:n] - base[:n]), row)
     near = [mean for (mean, _), row in found.values() if row.role != "baseline"]
     reach = max([abs(mean) for mean in near], default=max([abs(m) for (m, _), _ in found.values()], default=1.0))
@@ -137,16 +142,22 @@ def _seed_average(study: Study, row: ClaimRow) -> tuple[np.ndarray, Evidence]:
     return np.mean(nats, axis=0), evidence[0]
 
 
-def _comparable(left: Evidence, right: Evidence) -> bool:
+def _shared(left: Evidence, right: Evidence, *nats: np.ndarray) -> int | None:
+    """How many leading images two rows share; ``None`` if they must not be compared."""
     try:
         check_comparable(left, right)
+        return common_images(*nats)
     except Incomparable:
-        return False
-    return True
+        return None
 
 
 def _label_rows(axes: Axes, rows: list[ClaimRow]) -> None:
-    axes.set_yticks(range(len(rows)), [f"{row.member}   {in_short(row.estimator, row.claim)}" for row in rows])
+    names = [f"{row.member}   {in_short(row.estimator, row.claim)}" for row in rows]
+    names = [
+        name if math.isfinite(row.mean) else f"{name}\n(mean {INFINITE}, not drawn)"
+        for name, row in zip(names, rows, strict=True)
+    ]
+    axes.set_yticks(range(len(rows)), names)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     for place in range(1, len(rows)):
         if rows[place].member != rows[place - 1].member:
@@ -171,21 +182,27 @@ def gap_readings(evidence: Evidence) -> tuple[Values, Values] | None:
     elbo = elbo_values(evidence)
     if elbo is None or not weighted:
         return None
-    return elbo, max(weighted, key=lambda values: values.effort)
+    return elbo[0], max(weighted, key=lambda values: values.effort)
 
 
 def elbo_gap(name: str, evidence: Evidence, colour: str) -> Figure | None:
     """What the ELBO leaves out, per image: importance-weighted bound minus ELBO, nats; ``None`` without both.
 
     Left: its distribution, with mean and standard error. Right: against the importance-weighted bound itself, to see
-    whether hard images have the wider gap. Both axes are bounds, so the true gap of the ELBO is wider still.
+    whether hard images have the wider gap. Both axes are bounds, so the true gap of the ELBO is wider still. Images
+    with a bound that is not finite or missing are left out, and the title says how many.
     """
     readings = gap_readings(evidence)
     if readings is None:
         return None
     elbo, weighted = readings
-    n = common_images(elbo.nats, weighted.nats)
-    gap, level = (weighted.nats - elbo.nats)[:n], weighted.nats[:n]
+    evaluated = ~np.isnan(elbo.nats) & ~np.isnan(weighted.nats)
+    finite = np.isfinite(elbo.nats) & np.isfinite(weighted.nats)
+    if not finite.any():
+        return None
+    gap, level = weighted.nats[finite] - elbo.nats[finite], weighted.nats[finite]
+    n, lost = gap.size, int(np.count_nonzero(evaluated & ~finite))
+    name += f" ({lost} of {n + lost} images at {INFINITE} left out)" if lost else ""
     mean, stderr = mean_and_stderr(gap)
     figure = new_figure(9.6, 3.1)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1))

@@ -28,7 +28,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def find(study: Study) -> Findings:
     """All that is computed before anything is drawn."""
-    return Findings(study, judge_study(study), elbo_ranking(study))
+    judgement = judge_study(study)
+    return Findings(study, judgement, elbo_ranking(study, judgement))
 
 
 def render_report(findings: Findings) -> str:
@@ -62,7 +63,7 @@ def fixed(value: float, digits: int = 3) -> str:
 
 
 def summary(findings: Findings) -> list[str]:
-    """The verdict lines for the terminal."""
+    """The verdict lines for the terminal: one line each, whatever the reasons in the files hold."""
     judgement = findings.judgement
     lines = [f"runs: {headline.sentence}" for headline in headlines(judgement.of_scope("runs"))]
     lines += [f"methods: {verdict.sentence}" for verdict in judgement.of_scope("methods")]
@@ -70,7 +71,7 @@ def summary(findings: Findings) -> list[str]:
     lines += [f"refused: {pair}: {reason}" for pair, reason in judgement.incomparable]
     if len(findings.study.members) > 1:
         lines.append(findings.ranking.sentence)
-    return lines
+    return [" ".join(line.split()) for line in lines]
 
 
 def write_report(folder: Path, out: Path | None = None) -> tuple[Path, Findings]:

@@ -180,7 +180,7 @@ def read_study(path: Path) -> Study:
         problem = "holds neither study.json, config.json nor seed-*"
         remedy = "give a folder written by inference.study or inference.train"
         raise InvalidInput("folder", path, problem, remedy)
-    runs = tuple(read_run(folder) for folder in folders)
+    runs = _distinct(path, "seed-*", tuple(read_run(folder) for folder in folders))
     name = str(runs[0].config.get("recipe") or path.name)
     meta = _NO_META | {"study": "run", "question": f"What does {name} say about log p(x), and with what claim?"}
     return Study(path, meta, (Member(name, "model", runs),), ())
@@ -196,12 +196,27 @@ def _declared_study(path: Path) -> Study:
         here = [name for name in entry["runs"] if (path / name).is_dir()]
         absent += [name for name in entry["runs"] if name not in here]
         if here:
-            runs = tuple(read_run(path / name) for name in here)
+            runs = _distinct(path / "study.json", entry["name"], tuple(read_run(path / name) for name in here))
             members.append(Member(entry["name"], str(entry.get("role", "model")), runs))
+    names = [member.name for member in members]
+    for name in names:
+        if names.count(name) > 1:
+            raise InvalidInput(str(path / "study.json"), f"member {name}", "is listed twice", "give each its own name")
     if not members:
         problem = "none of its run folders is there"
         raise InvalidInput(str(path / "study.json"), "members", problem, f"run {MAKERS['study.json']} again")
     return Study(path, meta, tuple(members), tuple(absent))
+
+
+def _distinct(file: Path, member: str, runs: tuple[Run, ...]) -> tuple[Run, ...]:
+    """The runs, if no two share a seed: a run counted twice would pass for a method trained from several seeds."""
+    by_seed: dict[int, Run] = {}
+    for run in runs:
+        earlier = by_seed.setdefault(run.seed, run)
+        if earlier is not run:
+            problem = f"has two runs of seed {run.seed} ({earlier.path.name} and {run.path.name})"
+            raise InvalidInput(str(file), member, problem, "list each seed once, or give each run its own member")
+    return runs
 
 
 def _if_present(path: Path, name: str, read: Callable[[Path], Content]) -> Content | None:

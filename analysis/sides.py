@@ -48,16 +48,29 @@ def in_short(estimator: str, claim: Claim) -> str:
     return estimator if estimator == claim.words else f"{estimator}, {claim.words}"
 
 
-def best_values(evidence: Evidence) -> Values | None:
-    """The tightest reading of a run that is not too high, chosen by rule: EXACT, then NUMERICAL, then LOWER_BOUND.
+def best_values(*evidence: Evidence) -> tuple[Values, ...] | None:
+    """The tightest reading that all runs have and that is not too high, one per run; ``None`` if they share none.
 
-    Among lower bounds: annealed importance sampling, then importance weighting, then the ELBO, then any other; among
-    several of one kind the largest number of temperatures or particles. The rule looks at names and claims only.
-    Taking the highest of several bounds *on the images that are tested* would be biased: each has Monte Carlo and
-    sampling noise, and E[max_j v_j] >= max_j E[v_j] may pass log p(x), which breaks the claim that the test rests on.
+    By rule: EXACT, then NUMERICAL, then LOWER_BOUND. Among lower bounds: annealed importance sampling, then importance
+    weighting, then the ELBO, then any other; among several of one kind the largest number of temperatures or particles.
+    The rule looks at names and claims only. Taking the highest of several bounds *on the images that are tested* would
+    be biased: each has Monte Carlo and sampling noise, and E[max_j v_j] >= max_j E[v_j] may pass log p(x), which breaks
+    the claim that the test rests on. The seeds of a method are read by one estimator: two would mix claims in a mean.
     """
-    candidates = [values for values in evidence.numbers if values.claim in _CLAIM_ORDER]
-    return min(candidates, key=_preference, default=None)
+    shared = in_all(*evidence)
+    candidates = [readings for readings in shared if readings[0].claim in _CLAIM_ORDER]
+    return min(candidates, key=lambda readings: _preference(readings[0]), default=None)
+
+
+def in_all(*evidence: Evidence) -> list[tuple[Values, ...]]:
+    """The numbers that every run has by the same estimator with the same claim, one tuple per estimator."""
+    found = []
+    for values in evidence[0].numbers:
+        key = (values.estimator, values.claim)
+        alike = [next((v for v in entry.numbers if (v.estimator, v.claim) == key), None) for entry in evidence]
+        if all(v is not None for v in alike):
+            found.append(tuple(v for v in alike if v is not None))
+    return found
 
 
 def _preference(values: Values) -> tuple:
@@ -66,53 +79,50 @@ def _preference(values: Values) -> tuple:
     return (_CLAIM_ORDER.index(values.claim), kind, effort, values.estimator)
 
 
-def lower_side(evidence: Evidence) -> Side | None:
-    """What may be claimed to be at most log p(x) in expectation; ``None`` if there is nothing of the kind."""
-    values = best_values(evidence)
-    return None if values is None else _side(values, sign=-1)
+def lower_side(*evidence: Evidence) -> Side | None:
+    """What may be claimed to be at most log p(x) in expectation, runs stacked; ``None`` if none is shared."""
+    readings = best_values(*evidence)
+    return None if readings is None else _side(readings, sign=-1)
 
 
-def upper_side(evidence: Evidence) -> Side | None:
-    """What may be claimed to be at least log p(x); ``None`` unless it is exact or numerical."""
-    values = best_values(evidence)
-    if values is None or values.claim is Claim.LOWER_BOUND:
+def upper_side(*evidence: Evidence) -> Side | None:
+    """What may be claimed to be at least log p(x), runs stacked; ``None`` unless all are exact or all numerical."""
+    readings = best_values(*evidence)
+    if readings is None or readings[0].claim is Claim.LOWER_BOUND:
         return None
-    return _side(values, sign=+1)
+    return _side(readings, sign=+1)
 
 
-def converged_side(evidence: Evidence) -> Side | None:
-    """The annealed value with most temperatures, to be read as log p(x) if it has converged; or ``None``.
+def converged_side(*evidence: Evidence) -> Side | None:
+    """The annealed value with most temperatures of all runs, to be read as log p(x) if it has converged; or ``None``.
 
-    ``None`` also where the run's own numbers refute convergence: another of its lower bounds lies above the annealed
+    ``None`` also where the numbers of a run refute convergence: another of its lower bounds lies above the annealed
     value, by a one-sided paired t-test at 5%.
     """
-    annealed = [values for values in evidence.numbers if values.kind == ANNEALED]
+    annealed = [readings for readings in in_all(*evidence) if readings[0].kind == ANNEALED]
     if not annealed:
         return None
-    chosen = max(annealed, key=lambda values: (values.effort, values.estimator))
-    rivals = [v for v in evidence.numbers if v.claim is Claim.LOWER_BOUND and v.kind != ANNEALED]
-    for rival in rivals:
-        n = common_images(rival.nats, chosen.nats)
-        if paired_t(rival.nats[:n] - chosen.nats[:n]).p <= LEVEL:
-            return None
+    chosen = max(annealed, key=lambda readings: (readings[0].effort, readings[0].estimator))
+    if any(_refutes(entry, values) for entry, values in zip(evidence, chosen, strict=True)):
+        return None
     return _side(chosen, sign=0)
 
 
-def _side(values: Values, sign: int) -> Side:
-    tolerance = values.tolerance if values.claim is Claim.NUMERICAL else 0.0
-    return Side(values.estimator, values.claim, values.nats[None] + sign * tolerance)
+def _refutes(evidence: Evidence, annealed: Values) -> bool:
+    """Whether another lower bound of a run lies above its annealed value, beyond error."""
+    rivals = [v for v in evidence.numbers if v.claim is Claim.LOWER_BOUND and v.kind != ANNEALED]
+    for rival in rivals:
+        n = common_images(rival.nats, annealed.nats)
+        with np.errstate(invalid="ignore"):  # -inf - -inf, which allows no test
+            if paired_t(rival.nats[:n] - annealed.nats[:n]).p <= LEVEL:
+                return True
+    return False
 
 
-def stack_sides(sides: list[Side | None]) -> Side | None:
-    """One side of a method from the same side of its runs, one per seed; ``None`` where the seeds lack it or differ.
-
-    Seeds read by different estimators would mix claims in one mean.
-    """
-    present = [side for side in sides if side is not None]
-    if len(present) < len(sides) or len({(side.estimator, side.claim) for side in present}) != 1:
-        return None
-    nats = np.concatenate([side.nats for side in present])
-    return Side(present[0].estimator, present[0].claim, nats)
+def _side(readings: tuple[Values, ...], sign: int) -> Side:
+    numerical = readings[0].claim is Claim.NUMERICAL
+    rows = [values.nats + (sign * values.tolerance if numerical else 0.0) for values in readings]
+    return Side(readings[0].estimator, readings[0].claim, np.stack(rows))
 
 
 def check_all_comparable(evidences: list[Evidence]) -> None:

@@ -121,7 +121,7 @@ def _row(member: Member, entries: list[tuple[Run, Values]]) -> ClaimRow:
         mean=mean,
         stderr=stderr,
         stderr_monte_carlo=_monte_carlo(np.stack([v.stderr for v in values])[:, present]),
-        seed_spread=float(np.std(means, ddof=1)) if len(means) > 1 else math.nan,
+        seed_spread=float(np.std(means, ddof=1)) if len(means) > 1 and np.isfinite(means).all() else math.nan,
         bits_per_dim=bits_per_dim(mean, runs[0].evidence, int(runs[0].config["data_dim"])),
         num_particles=first.num_particles,
         share_high_k=_share_high(np.concatenate([entry.pareto_k for entry in values])),

@@ -12,7 +12,11 @@ The two words that assert something have a Holm family each, over the same order
 pair keeps its first test where B has an upper side and is tested against B's annealed value elsewhere. One common
 family would make an assumption that nobody can check cost power for what needs no assumption; with two, each word keeps
 its own promise: at most 5% chance that any "established" is wrong, and at most 5%, if the sampler has converged, that
-any "indicated" is. Which test a pair gets is fixed by the claims, never by the values.
+any "indicated" is. A pair whose loser has an upper side by its claim is only ever established, not indicated.
+
+Which estimator stands on a side is fixed by names and claims, never by the values. One choice looks at values: where a
+run's own bounds refute the convergence of its annealed value (`analysis.sides.converged_side`), the second test is not
+made and counts with p = 1. That drops a test which would have needed a false assumption; it never adds one.
 """
 
 from __future__ import annotations
@@ -20,6 +24,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+import numpy as np
 
 from analysis.advice import Finding, explain_undecided
 from analysis.claims import Claim
@@ -132,7 +138,8 @@ def _compare(scope: str, lower_of_a: Side | None, upper_of_b: Side | None) -> Te
     left, right = lower_of_a.nats[:, :n], upper_of_b.nats[:, :n]
     if scope == "methods":
         return welch_over_seeds(left, right)
-    return paired_t(left[0] - right[0])
+    with np.errstate(invalid="ignore"):  # -inf - -inf, which allows no test
+        return paired_t(left[0] - right[0])
 
 
 def _verdict(
@@ -143,13 +150,15 @@ def _verdict(
 ) -> Verdict:
     for column, word in enumerate((Word.ESTABLISHED, Word.INDICATED)):
         passed = [number for number in (0, 1) if p_values[number][column] <= level]
-        if len(passed) == 1:  # both directions at once would refute the assumption, not the pair
+        # Both directions at once would refute the assumption, not the pair.
+        if len(passed) == 1 and (word is Word.ESTABLISHED or findings[passed[0]].may_be_indicated):
             finding, p = findings[passed[0]], p_values[passed[0]][column]
             why = _why(finding, word)
             name = finding.higher.name
             return Verdict(pair.scope, pair.left.name, pair.right.name, word, name, finding, p, why, "")
     finding, why, would_decide = explain_undecided(findings)
-    p = min(min(values) for values in p_values)
+    counted = [values if f.may_be_indicated else values[:1] for f, values in zip(findings, p_values, strict=True)]
+    p = min(min(values) for values in counted)
     return Verdict(
         pair.scope,
         pair.left.name,
@@ -165,12 +174,13 @@ def _verdict(
 
 def _why(finding: Finding, word: Word) -> str:
     """The difference, and for an indicated one the condition and the simulated width beside it."""
-    claims = {finding.higher.lower_side.claim, finding.lower.upper_side and finding.lower.upper_side.claim}
-    at_least = "" if claims == {Claim.EXACT} else "at least "
-    difference = f"by {at_least}{finding.difference(word is Word.INDICATED)}"
+    difference = finding.difference(word is Word.INDICATED)
+    winner = finding.higher.lower_side
     if word is Word.ESTABLISHED:
-        sides = f"{finding.higher.lower_side} against {finding.lower.upper_side}"
-        return f"{difference} ({sides})"
-    sides = f"{finding.higher.lower_side} against {finding.lower.converged_side}"
-    condition = f"only if {finding.lower.converged_side.estimator} of {finding.lower.name} has converged"
-    return f"{difference} ({sides}), {condition}; {finding.lower.width_in_words}"
+        both_exact = winner.claim is finding.lower.upper_side.claim is Claim.EXACT
+        return f"by {'' if both_exact else 'at least '}{difference} ({winner} against {finding.lower.upper_side})"
+    # The annealed value is a lower bound of the loser: against an exact winner the difference is at most this.
+    size = "about" if winner.claim is Claim.EXACT else "at least"
+    loser = finding.lower.converged_side
+    condition = f"only if {loser.estimator} of {finding.lower.name} has converged"
+    return f"by {size} {difference} ({winner} against {loser}), {condition}; {finding.lower.width_in_words}"

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis import plots, plots_images, plots_training
+from analysis.report import write_report
 from analysis.runs import read_study
 from analysis.style import as_picture, house_style, member_colours
 
@@ -114,6 +115,30 @@ def test_nothing_to_draw_is_none(folders) -> None:
     assert plots_training.learning_curves(study, {}) is None
     assert plots_images.sample_grids(study) is None
     assert plots_images.reconstruction_grids(study) is None
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_impossible_images_are_left_out_and_said(folders, both: bool) -> None:
+    values = -20 - np.random.default_rng(0).gamma(9, 1, 30)
+    impossible = np.where(np.arange(30) == 3, -np.inf, values)
+    for seed in (0, 1):
+        folders.config(f"made/{seed}", seed=seed)
+        folders.evidence(f"made/{seed}", {"exact": ("EXACT", impossible)}, seed=seed)
+        folders.config(f"vae/{seed}", "VAE", seed=seed)
+        bound = impossible if both else values
+        rows = {"elbo:8": ("LOWER_BOUND", impossible - 1), "iw:50": ("LOWER_BOUND", bound)}
+        folders.evidence(f"vae/{seed}", rows, seed=seed)
+    study = read_study(folders.study({name: [f"{name}/0", f"{name}/1"] for name in ("made", "vae")}))
+    figure = plots.evidence_forest(study)
+    assert (figure is None) == both
+    if not both:
+        names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        said = "\n(mean \N{MINUS SIGN}\N{INFINITY}, not drawn)"
+        assert [said in name for name in names] == [True, False, True]
+    title, gap = plots.gap_figures(study, {"made": "black", "vae": "black"})[0]
+    assert title == "vae, seed 0"
+    assert "1 of 30 images at" in gap.axes[0].get_title()
+    write_report(folders.root)
 
 
 def test_drawing_is_deterministic_and_leaves_no_trace(study, colours) -> None:

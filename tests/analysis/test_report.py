@@ -88,6 +88,13 @@ def test_the_same_files_give_the_same_page(written) -> None:
     assert again.read_text() == written[0].read_text()
 
 
+def test_a_long_reason_is_one_line_on_the_terminal(folders, capsys) -> None:
+    folders.config("run", "Autoencoder")
+    folders.evidence("run", {"exact": ("none", "no density:\n  it does not\n  sum to one")})
+    assert main([str(folders.root / "run")]) == 0
+    assert "no density: it does not sum to one" in capsys.readouterr().out
+
+
 def test_names_are_escaped(folders) -> None:
     folders.config("run", recipe="<script>alert(1)</script>")
     page = write_report(folders.root / "run")[0].read_text()

@@ -97,3 +97,17 @@ def test_folders_that_are_none(tmp_path) -> None:
     (tmp_path / "study.json").write_text(json.dumps({"study": "s", "question": "q", "members": [{"name": "a"}]}))
     with pytest.raises(InvalidInput, match="one lacks name or runs"):
         read_study(tmp_path)
+
+
+def test_a_run_counts_once(folders) -> None:
+    folders.config("made")
+    folders.config("copy")
+    for runs in (["made", "made"], ["made", "copy"]):
+        with pytest.raises(InvalidInput, match=r"study\.json made: has two runs of seed 0"):
+            read_study(folders.study({"made": runs}))
+    folders.study({"made": ["made"]})
+    content = json.loads((folders.root / "study.json").read_text())
+    content["members"] *= 2
+    (folders.root / "study.json").write_text(json.dumps(content))
+    with pytest.raises(InvalidInput, match="member made: is listed twice"):
+        read_study(folders.root)
