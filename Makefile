@@ -18,7 +18,7 @@ PYTHON312 ?= $(shell for p in python3.12 "$${PYENV_ROOT:-$$HOME/.pyenv}"/version
 
 help:
 	@echo 'make compare             train and compare the models on DATA (default digits): runs/compare/report.html'
-	@echo 'make study NAME=collapse run one study and its report: runs/NAME/report.html'
+	@echo 'make study NAME=compare  run one study and its report: runs/NAME/report.html'
 	@echo 'make test                the tests, and the analysis tests again under Python 3.12 if there is one'
 	@echo 'make test-all            the same with the slow tests'
 	@echo 'make lint                style, and the walls between the packages'
@@ -30,7 +30,7 @@ compare: $(STAMP)
 	$(BIN)/python -m analysis.report runs/compare
 
 study: $(STAMP)
-	@test -n "$(NAME)" || { echo 'make study NAME=: no name given; say which one, for example make study NAME=collapse' >&2; exit 2; }
+	@test -n "$(NAME)" || { echo 'make study NAME=: no name given; say which one, for example make study NAME=compare' >&2; exit 2; }
 	$(BIN)/python -m inference.study $(NAME) --data $(DATA) --out runs/$(NAME) --resume
 	$(BIN)/python -m analysis.report runs/$(NAME)
 

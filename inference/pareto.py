@@ -32,5 +32,9 @@ def pareto_shape(log_w: Tensor) -> Tensor:
     exceedances = exceedances[exceedances > NEGLIGIBLE]
     if len(exceedances) < SMALLEST_TAIL:
         return log_w.new_tensor(math.inf)
-    shape, _ = fit_generalized_pareto(exceedances)
+    try:
+        shape, _ = fit_generalized_pareto(exceedances)
+    except ZeroDivisionError:
+        # Pyro's fit divides by k/sigma = 0: the tail is exponential, k = 0 before the prior of ten observations at 0.5.
+        shape = 5 / (len(exceedances) + 10)
     return log_w.new_tensor(shape)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import pyro
 import torch
 from pyro import poutine
+from pyro.distributions.torch_distribution import TorchDistributionMixin
 from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor, nn
 
 from ppl_models.autoencoder import NotADensity
 from ppl_models.errors import InvalidInput
+from ppl_models.guides import Guide
+from ppl_models.program import TractableProgram
 
 from .estimators.base import evaluation_mode
 from .randomness import keyed_noise
@@ -24,33 +27,49 @@ def rehearse(program: nn.Module, guide: nn.Module | None, images: Tensor) -> Non
     """Score two images with Pyro's validation on, so that a pair that does not fit is refused before training.
 
     Raises:
-        InvalidInput: for images outside the program's sample space, a guide with other sites or shapes than the
-            program's latents.
+        InvalidInput: for images outside the program's sample space, a program whose density is not one number per
+            image, a guide with other sites, shapes or kinds of distribution than the program's latents.
     """
     images = images[:2]
     program.check(images)
-    if guide is None:
+    if isinstance(program, NotADensity):
         return
-    with (
-        keyed_noise("rehearsal", device=images.device),
-        evaluation_mode(program, guide),
-        pyro.validation_enabled(),
-    ):
+    name = type(program if guide is None else guide).__name__
+    with keyed_noise("rehearsal", device=images.device), evaluation_mode(program, guide), pyro.validation_enabled():
         try:
-            shape = log_weights(program, guide, images, 3).shape
+            if isinstance(guide, Guide):
+                check_shapes(f"guide {name}.posterior(x)", guide.posterior(images), (len(images),), (guide.latent_dim,))
+            elif isinstance(program, TractableProgram):
+                check_shapes(f"program {name}.distribution()", program.distribution(), (), (program.data_dim,))
+            if guide is not None:
+                log_weights(program, guide, images, 3)
+            else:
+                program(images)
         except (ValueError, RuntimeError, TypeError) as error:
             if isinstance(error, InvalidInput):
                 raise
-            problem = f"does not fit {type(program).__name__}: {str(error).splitlines()[0]}"
-            remedy = "posterior(x) must give a pyro.distributions object of batch shape (N,) and event shape (L,)"
-            raise InvalidInput("guide", type(guide).__name__, problem, remedy) from error
-        if shape != (3, len(images)):
-            raise InvalidInput(
-                "guide",
-                type(guide).__name__,
-                f"weights have shape {tuple(shape)}",
-                "use to_event(1)",
-            )
+            kind = "guide" if guide is not None else "program"
+            problem = f"{name} does not fit: {' '.join(str(error).split())[:200]}"
+            remedy = f"try {kind}(x) on two images with pyro.validation_enabled()"
+            raise InvalidInput(kind, name, problem, remedy) from error
+
+
+def check_shapes(what: str, found: object, batch_shape: tuple[int, ...], event_shape: tuple[int, ...]) -> None:
+    """What a guide's ``posterior`` or a program's ``distribution`` must be.
+
+    Raises:
+        InvalidInput: unless it is a Pyro distribution of these shapes.
+    """
+    if not isinstance(found, TorchDistributionMixin):
+        kind = f"{type(found).__module__}.{type(found).__name__}"
+        raise InvalidInput(
+            what, kind, "is no Pyro distribution", "give one of pyro.distributions (torch's own are none)"
+        )
+    shapes = (tuple(found.batch_shape), tuple(found.event_shape))
+    if shapes != (batch_shape, event_shape):
+        problem = f"has batch shape {shapes[0]} and event shape {shapes[1]} on two images"
+        remedy = f"give {batch_shape} and {event_shape}; .to_event(1) makes the last dimension one event"
+        raise InvalidInput(what, type(found).__name__, problem, remedy)
 
 
 def locate_non_finite(program: nn.Module, guide: nn.Module | None, images: Tensor) -> str:

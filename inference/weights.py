@@ -4,8 +4,10 @@ computed."""
 from __future__ import annotations
 
 import pyro
+import pyro.distributions as dist
 import torch
 from pyro import poutine
+from pyro.distributions.torch_distribution import TorchDistribution
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine.trace_struct import Trace
 from pyro.poutine.util import prune_subsample_sites
@@ -50,7 +52,8 @@ def traces(program: nn.Module, guide: nn.Module, x: Tensor, num_particles: int) 
     """The program's trace replayed against the guide's, with K particles in a plate to the left of ``"image"``.
 
     Raises:
-        InvalidInput: if K < 1, or the guide samples other sites than the program's latents.
+        InvalidInput: if K < 1, the guide samples other sites than the program's latents, or its distributions are of
+            another kind than the priors'.
     """
     if num_particles < 1:
         raise InvalidInput("num_particles", num_particles, "K counts samples", "give K >= 1")
@@ -60,7 +63,32 @@ def traces(program: nn.Module, guide: nn.Module, x: Tensor, num_particles: int) 
         model_trace = poutine.trace(poutine.replay(program, guide_trace)).get_trace(x)
     model_trace = prune_subsample_sites(model_trace)
     check_sites(model_trace, program.latents, "program")
+    for name in program.latents:
+        check_measures(name, model_trace.nodes[name]["fn"], guide_trace.nodes[name]["fn"])
     return model_trace, guide_trace
+
+
+def check_measures(name: str, prior: TorchDistribution, posterior: TorchDistribution) -> None:
+    """p(z) / q(z | x) means something only if both are densities, or both probabilities, over the same values.
+
+    A point mass (``Delta``) has log_prob 0 at its point: its "ELBO" would be
+    log p(x, z) at one z, which bounds nothing.
+
+    Raises:
+        InvalidInput: for a point mass, or a discrete guide of a continuous latent (or the reverse).
+    """
+    kinds = {"guide": "discrete" if posterior.support.is_discrete else "continuous"}
+    kinds["prior"] = "discrete" if prior.support.is_discrete else "continuous"
+    base = posterior
+    while "base_dist" in vars(base):
+        base = base.base_dist
+    if isinstance(base, dist.Delta) and not isinstance(prior, dist.Delta):
+        kinds["guide"] = "a point mass"
+    if kinds["guide"] != kinds["prior"]:
+        problem = (
+            f"is {kinds['guide']} at site {name!r} where the prior is {kinds['prior']}, so that no ELBO is a bound"
+        )
+        raise InvalidInput("guide", type(base).__name__, problem, f"give a {kinds['prior']} distribution")
 
 
 def check_sites(trace: Trace, latents: tuple[str, ...], whose: str) -> None:

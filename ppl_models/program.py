@@ -19,11 +19,14 @@ from .errors import InvalidInput
 
 
 def check_images(x: Tensor, data_dim: int, levels: int) -> None:
-    """Images must be (N, D) with finite whole values 0..levels-1.
+    """Images must be a float tensor (N, D) with finite whole values 0..levels-1.
 
     Raises:
         InvalidInput: saying which of these fails and what to do.
     """
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        kind = str(x.dtype) if isinstance(x, Tensor) else type(x).__name__
+        raise InvalidInput("x", kind, "images are float tensors", "write torch.as_tensor(x).float()")
     if x.ndim != 2 or x.shape[-1] != data_dim:
         remedy = f"give a tensor of shape (N, {data_dim})"
         raise InvalidInput("x", tuple(x.shape), f"the program is over images of {data_dim} pixels", remedy)

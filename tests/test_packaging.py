@@ -56,7 +56,7 @@ def test_a_study_without_a_name_is_refused_in_one_line(tmp_path: Path) -> None:
         path.touch()
     result = subprocess.run(["make", "study"], cwd=tmp_path, capture_output=True, text=True)
     assert result.returncode == 2
-    assert "NAME=collapse" in result.stderr.splitlines()[0]
+    assert "NAME=compare" in result.stderr.splitlines()[0]
 
 
 def test_versions_agree() -> None:

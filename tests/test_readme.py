@@ -57,7 +57,7 @@ def test_the_arviz_walk_through_runs_on_a_study(tmp_path: Path, monkeypatch: pyt
     subprocess.run(study, check=True, cwd=ROOT)
     monkeypatch.chdir(tmp_path)
     exec(compile(block_with("open_tree"), "README.md", "exec"), {})
-    assert (tmp_path / "forest.png").stat().st_size > 1000
+    assert (tmp_path / "runs/forest.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize(("module", "arguments"), COMMANDS)

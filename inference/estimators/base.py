@@ -107,11 +107,16 @@ class Estimator(ABC):
         if isinstance(program, NotADensity):
             program.refuse(self.name)
         program.check(x)
+        if not len(x):
+            raise InvalidInput("x", tuple(x.shape), "there are no images", "give at least one")
         index = range(len(x)) if index is None else index
         if len(index) != len(x):
             raise InvalidInput("index", f"{len(index)} entries", f"there are {len(x)} images", "give one per image")
         with evaluation_mode(program, *self.modules()):
             estimate = self.estimate(program, x, index)
+        if estimate.values.shape != (len(x),):
+            problem = f"{self.name} has shape {tuple(estimate.values.shape)}, not one number per image"
+            raise InvalidInput("program", type(program).__name__, problem, "log_prob must give (N,): use to_event(1)")
         if estimate.values.isnan().any():
             image = index[int(estimate.values.isnan().nonzero()[0])]
             raise NonFiniteError(f"{self.name} of {type(program).__name__} is NaN at image {image}: train it again")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ppl_models.errors import InvalidInput
 from ppl_models.guides import GuideProgram
 
 from ..claims import Claim
@@ -45,6 +46,8 @@ class FromWeights(Estimator):
         seed: int = 0,
         max_elements: int = MAX_ELEMENTS,
     ) -> None:
+        if not isinstance(guide, nn.Module):
+            raise InvalidInput("guide", type(guide).__name__, "a bound needs a guide", "give q(z | x), a GuideProgram")
         self.guide = guide
         self.num_particles = positive("num_particles", num_particles, "K")
         self.seed = seed
@@ -69,7 +72,13 @@ class FromWeights(Estimator):
         return torch.cat(parts).double()
 
     def estimate(self, program: nn.Module, x: Tensor, index: Sequence[int]) -> Estimate:
-        """Summaries of each image's weights."""
+        """Summaries of each image's weights.
+
+        Raises:
+            InvalidInput: for a program without latents.
+        """
+        if not program.latents:
+            raise InvalidInput(self.name, type(program).__name__, "the program has no latents", "use Exact()")
         rows = [self.summarize(self.weights(program, x[i : i + 1], index[i])) for i in range(len(x))]
         columns = {key: torch.stack([row[key] for row in rows]).to(torch.get_default_dtype()) for key in rows[0]}
         values, stderr = columns.pop("value"), columns.pop("stderr")

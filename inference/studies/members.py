@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ def make_run(plan: Plan, member: Member, seed: int, folder: str) -> tuple[str, f
 
 def run_plan(plan: Plan, jobs: int, command: str, report: Callable[[str], None]) -> None:
     """Make every run of a plan, ``jobs`` at a time with one thread each, then write ``study.json``."""
-    start = time.monotonic()
+    start, earlier = time.monotonic(), seconds_so_far(plan)
     check_folder(plan)
     tasks = [(member, seed, folder) for member in plan.members for seed, folder in member.folders(plan.seeds).items()]
     data = load_data(plan.data, plan.data_dir)
@@ -116,11 +117,17 @@ def run_plan(plan: Plan, jobs: int, command: str, report: Callable[[str], None])
         "budget": plan.budget,
         "members": members,
         "seeds": list(plan.seeds),
-        "seconds": round(time.monotonic() - start, 1),
+        "seconds": round(earlier + time.monotonic() - start, 1),
         "commit": commit(),
         "command": command,
     }
     write_json(plan.out / "study.json", content)
+
+
+def seconds_so_far(plan: Plan) -> float:
+    """What the runs that are kept have cost already, by the study's own file."""
+    path = plan.out / "study.json"
+    return float(json.loads(path.read_text())["seconds"]) if plan.resume and path.is_file() else 0.0
 
 
 def in_parallel(plan: Plan, tasks: Sequence[tuple[Member, int, str]], jobs: int) -> Iterator[tuple[str, float]]:

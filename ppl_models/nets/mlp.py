@@ -35,6 +35,8 @@ def check_widths(argument: str, widths: Sequence[int]) -> tuple[int, ...]:
     Raises:
         InvalidInput: for a width below 1.
     """
+    if not isinstance(widths, Sequence) or isinstance(widths, str):
+        raise InvalidInput(argument, widths, "is no list of widths", "write for example [500]")
     widths = tuple(int(width) for width in widths)
     if any(width < 1 for width in widths):
         raise InvalidInput(argument, list(widths), "a layer needs at least one unit", "write for example [500]")

@@ -263,3 +263,18 @@ def test_chunks_count_the_widest_layer() -> None:
     Exact(max_elements=5000)(program, torch.zeros(16, 4))
     assert sum(rows) == 16 * 1000
     assert max(rows) <= 5000
+
+
+def test_careless_arguments_are_answered_in_one_line(tiny_vae: VAE, tiny_guide: DiagonalNormal) -> None:
+    x = torch.zeros(2, 4)
+    careless = [
+        (lambda: Exact()(MADE(4), x.numpy()), "float tensors"),
+        (lambda: Exact()(MADE(4), x.bool()), "float tensors"),
+        (lambda: Exact()(MADE(4), x[:0]), "at least one"),
+        (lambda: Elbo(None, 4), "needs a guide"),
+        (lambda: Elbo(tiny_guide, 4)(MADE(4), x), "no latents"),
+        (lambda: MADE(4, hidden=500), r"write for example \[500\]"),
+    ]
+    for call, message in careless:
+        with pytest.raises(InvalidInput, match=message):
+            call()

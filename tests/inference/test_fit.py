@@ -13,12 +13,14 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor, nn
 
 from inference import Claim, fit
+from inference.estimators import Elbo, Exact, ImportanceWeighted
 from inference.loop import NonFiniteLossError
 from inference.monitor import Monitor, default_monitor
 from inference.objectives import NegativeElbo, NegativeLogLikelihood, ReconstructionError
 from ppl_models import InvalidInput, NotADensityError
 from ppl_models.autoencoder import Autoencoder, NotADensity
 from ppl_models.guides import DiagonalNormal, Guide
+from ppl_models.program import TractableProgram
 from ppl_models.programs import MADE, VAE, IndependentPixels
 
 Adam = partial(torch.optim.Adam, lr=0.01)
@@ -253,7 +255,62 @@ class Misnamed(DiagonalNormal):
             return pyro.sample("w", self.posterior(x))
 
 
-MISFITS = [(Flat(6, 2), "Flat"), (NotPyro(6, 2), "pyro.distributions"), (Misnamed(6, 2), r"misses latents \['z'\]")]
+class Shared(DiagonalNormal):
+    """Mixes the images: batch shape ()."""
+
+    def posterior(self, x: Tensor) -> object:
+        return self.family(self.encode(x).mean(0))
+
+
+class PointMass(DiagonalNormal):
+    """Has rsample and log_prob, and no density."""
+
+    def posterior(self, x: Tensor) -> object:
+        return pyro.distributions.Delta(self.encode(x)[:, :2]).to_event(1)
+
+
+class Counts(DiagonalNormal):
+    """Discrete where the prior is continuous."""
+
+    def posterior(self, x: Tensor) -> object:
+        return pyro.distributions.Poisson(self.encode(x)[:, :2].exp()).to_event(1)
+
+
+class NoEvent(TractableProgram):
+    """Forgets to_event: a number per pixel passes for log p(x)."""
+
+    def __init__(self, data_dim: int) -> None:
+        super().__init__(data_dim)
+        self.logits = nn.Parameter(torch.zeros(data_dim))
+
+    def distribution(self) -> object:
+        return pyro.distributions.Bernoulli(logits=self.logits)
+
+
+def test_a_program_whose_density_is_not_one_number_per_image_is_refused(images: Tensor) -> None:
+    with pytest.raises(InvalidInput, match="to_event"):
+        fit(NegativeLogLikelihood(NoEvent(6)), images, Adam, progress=False)
+    with pytest.raises(InvalidInput, match="not one number per image"):
+        Exact()(NoEvent(6), images)
+
+
+@pytest.mark.parametrize(("guide", "kind"), [(PointMass(4, 2, (8,)), "a point mass"), (Counts(4, 2, (8,)), "discrete")])
+def test_a_guide_that_is_no_density_earns_no_bound(guide: Guide, kind: str, four_pixel_images: Tensor) -> None:
+    program = VAE(4, 2, (8,))
+    for estimator in (Elbo(guide, 4), ImportanceWeighted(guide, 4)):
+        with pytest.raises(InvalidInput, match=f"is {kind} at site 'z'.*no ELBO is a bound"):
+            estimator(program, four_pixel_images)
+
+
+MISFITS = [
+    (Shared(6, 2), r"batch shape \(\)"),
+    (PointMass(6, 2), "point mass"),
+    (Counts(6, 2), "discrete"),
+    (Flat(6, 2), r"event shape \(\).*to_event"),
+    (NotPyro(6, 2), "give one of pyro.distributions"),
+    (Misnamed(6, 2), r"misses latents \['z'\]"),
+    (DiagonalNormal(6, 3), "DiagonalNormal does not fit"),
+]
 
 
 @pytest.mark.parametrize(("guide", "message"), MISFITS)

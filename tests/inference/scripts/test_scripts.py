@@ -22,7 +22,7 @@ def run(arguments: list[str]) -> subprocess.CompletedProcess[str]:
 # name -> script, arguments with {run} for a run folder and {out} for a new one, what the line says
 BAD = {
     "recipe": ("train --recipe vaee --out {out}", ["--recipe 'vaee'", "did you mean vae"]),
-    "guide": ("train --recipe vae --guide {guide}:G --out {out}", ["guide", "'G'", "event shape"]),
+    "guide": ("train --recipe vae --guide {guide}:G --out {out}", ["guide", "guide G", "event shape"]),
     "autoencoder": ("evaluate {autoencoder} --estimators exact", ["exact", "no distribution over x"]),
     "checkpoint": ("evaluate {corrupt} --estimators exact", ["checkpoint", "corrupt"]),
     "sampling": ("sample {autoencoder}", ["sampling", "no distribution over x"]),

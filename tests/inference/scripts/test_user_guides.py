@@ -77,9 +77,9 @@ BROKEN = {
         "class G(DiagonalNormal):\n def __init__(self, data_dim, latent_dim, width): super().__init__(6, 2)",
         ["--guide.width", "no default"],
     ),
-    "event shape ()": (fits("return dist.Normal(self.net(x), 1.)"), ["'G'", "does not fit VAE", "event shape"]),
-    "another latent_dim": (fits("return dist.Normal(self.net(x), 1.).to_event(1)", 1), ["'G'", "does not fit VAE"]),
-    "no distribution": (fits("return self.net(x)"), ["'G'", "posterior(x)"]),
+    "event shape ()": (fits("return dist.Normal(self.net(x), 1.)"), ["guide G", "event shape", "to_event(1)"]),
+    "another latent_dim": (fits("return dist.Normal(self.net(x), 1.).to_event(1)", 1), ["guide G", "event shape (3,)"]),
+    "no distribution": (fits("return self.net(x)"), ["guide G", "posterior(x)"]),
     "nan": (fits("return dist.Normal(self.net(x) / 0 * 0, 1.).to_event(1)"), ["'G'"]),
     "a typo": (fits("return self.nte(x)"), ["'G'", "AttributeError", "nte", "guide_of_a_user.py:12"]),
     "adds a site": (
