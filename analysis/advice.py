@@ -8,7 +8,6 @@ from analysis.contenders import Contender
 from analysis.sides import ANNEALED
 from analysis.statistics import FEW_IMAGES, MIN_IMAGES, NOT_FINITE, ONE_SEED, SEEDS_ALIKE, TestResult
 
-_MORE = "more images or more seeds"
 _WITHIN = "within error after correction for several tests"
 _OBSTACLES = {
     NOT_FINITE: ("log p(x) is not finite on every image", "a program that gives every image some probability"),
@@ -77,9 +76,15 @@ def _no_side(finding: Finding) -> tuple[None, str, str]:
     return None, why, f"run exact, iw or ais on every run of {name}"
 
 
+def _more(finding: Finding) -> str:
+    """What narrows the error: of two trained runs no further seed does."""
+    runs = len(finding.higher.evidence) == len(finding.lower.evidence) == 1
+    return "more images" if runs else "more images or more seeds"
+
+
 def _within_error(finding: Finding) -> tuple[Finding, str, str]:
     why = f"difference {finding.in_words(finding.from_claims)} in favour of {finding.higher.name}, {_WITHIN}"
-    return finding, why, _MORE
+    return finding, why, _more(finding)
 
 
 def _bound_against_exact(finding: Finding, findings: tuple[Finding, Finding]) -> tuple[Finding, str, str]:
@@ -91,7 +96,7 @@ def _bound_against_exact(finding: Finding, findings: tuple[Finding, Finding]) ->
     claim = exact.upper_side.claim.words
     if below < 0:
         why = f"the lower bound of {bounded.name} lies {size} above the {claim} value of {exact.name}, {_WITHIN}"
-        return finding, why, f"{_MORE}, or a tighter bound on {bounded.name}"
+        return finding, why, f"{_more(finding)}, or a tighter bound on {bounded.name}"
     why = (
         f"the lower bound of {bounded.name} ({bounded.lower_side.estimator}) lies {size} below the {claim} value of "
         f"{exact.name}; a lower bound cannot show that it is worse"
@@ -99,7 +104,7 @@ def _bound_against_exact(finding: Finding, findings: tuple[Finding, Finding]) ->
     if bounded.converged_side is None:
         return finding, why, f"run ais on {bounded.name}{_refuted(bounded)}"
     why += f"; read as converged, ais puts it {other.in_words(other.if_converged)} below, {_WITHIN}"
-    return other, why, f"{_MORE}, or ais with more temperatures on {bounded.name}"
+    return other, why, f"{_more(finding)}, or ais with more temperatures on {bounded.name}"
 
 
 def _bound_against_bound(findings: tuple[Finding, Finding]) -> tuple[Finding | None, str, str]:
@@ -111,7 +116,7 @@ def _bound_against_bound(findings: tuple[Finding, Finding]) -> tuple[Finding | N
         return None, why, f"run ais on {names}"
     best = max(findings, key=lambda finding: finding.if_converged.mean)
     why += f"; read as converged, ais favours {best.higher.name} by {best.in_words(best.if_converged)}, {_WITHIN}"
-    return best, why, _MORE
+    return best, why, _more(best)
 
 
 def _refuted(side: Contender) -> str:
