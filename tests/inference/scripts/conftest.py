@@ -109,8 +109,8 @@ def untouched() -> Callable[[Path], contextlib.AbstractContextManager[None]]:
 
 
 @pytest.fixture
-def refused() -> Callable[..., str]:
-    """``refused(script, arguments, *words)``: it must be refused in one line that holds these words; gives the line."""
+def expect_refused() -> Callable[..., str]:
+    """``expect_refused(script, arguments, *words)``: refused in one line that holds these words; gives the line."""
 
     def run(script: str, arguments: Sequence[object], *words: str) -> str:
         with pytest.raises((InvalidInput, NotADensityError)) as caught:

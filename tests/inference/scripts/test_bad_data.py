@@ -30,7 +30,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("script", ["train", "study", "evaluate"])
-def test_damaged_data(script, damage, arrays, refused, untouched, recipes, settings, copied, tmp_path) -> None:
+def test_damaged_data(script, damage, arrays, expect_refused, untouched, recipes, settings, copied, tmp_path) -> None:
     change, words = DAMAGE[damage]
     path = tmp_path / "damaged.npz"
     np.savez(path, **change(arrays))
@@ -40,23 +40,23 @@ def test_damaged_data(script, damage, arrays, refused, untouched, recipes, setti
         "evaluate": [copied("made"), "--estimators", "exact"],
     }[script]
     with untouched(tmp_path):
-        refused(script, [*arguments, "--data", path], "--data", str(path), *words)
+        expect_refused(script, [*arguments, "--data", path], "--data", str(path), *words)
 
 
-def test_a_truncated_file(tiny, refused, untouched, recipes, settings, tmp_path) -> None:
+def test_a_truncated_file(tiny, expect_refused, untouched, recipes, settings, tmp_path) -> None:
     path = tmp_path / "cut.npz"
     path.write_bytes(tiny.read_bytes()[:300])
     with untouched(tmp_path):
         arguments = [*recipes["made"], *settings, "--data", path, "--out", tmp_path / "x"]
-        refused("train", arguments, "--data", str(path), "cut off")
+        expect_refused("train", arguments, "--data", str(path), "cut off")
 
 
-def test_more_levels_than_the_program_has(arrays, refused, untouched, copied, tmp_path) -> None:
+def test_more_levels_than_the_program_has(arrays, expect_refused, untouched, copied, tmp_path) -> None:
     """A binary program is never asked about grey images: they are not the data of its training."""
     np.savez(tmp_path / "grey.npz", **{**arrays, "levels": np.array(17)})
     run = copied("made")
     with untouched(tmp_path):
-        refused("evaluate", [run, "--estimators", "exact", "--data", tmp_path / "grey.npz"], "--data", "digest")
+        expect_refused("evaluate", [run, "--estimators", "exact", "--data", tmp_path / "grey.npz"], "--data", "digest")
 
 
 def test_the_program_itself_refuses_grey_images(runs) -> None:
@@ -78,12 +78,12 @@ def test_the_program_itself_refuses_grey_images(runs) -> None:
             Exact()(made.program, torch.zeros(shape))
 
 
-def test_data_that_were_moved(refused, untouched, call, copied, tiny, tmp_path) -> None:
+def test_data_that_were_moved(expect_refused, untouched, call, copied, tiny, tmp_path) -> None:
     run = copied("made")
     config = json.loads((run / "config.json").read_text())
     config["data"] = "gone.npz"
     (run / "config.json").write_text(json.dumps(config))
     with untouched(tmp_path):
-        refused("evaluate", [run, "--estimators", "exact"], "--data", "'gone.npz'", "does not exist")
+        expect_refused("evaluate", [run, "--estimators", "exact"], "--data", "'gone.npz'", "does not exist")
     call("evaluate", run, "--estimators", "exact", "--data", tiny, "--quiet")
     assert (run / "evidence.nc").is_file()

@@ -60,17 +60,19 @@ COMPLAINTS = [
 
 
 @pytest.mark.parametrize(("script", "written", "words"), COMPLAINTS)
-def test_a_wrong_option_is_named_as_written(script, written, words, refused, tmp_path, monkeypatch, untouched) -> None:
+def test_a_wrong_option_is_named_as_written(
+    script, written, words, expect_refused, tmp_path, monkeypatch, untouched
+) -> None:
     monkeypatch.chdir(tmp_path)
     with untouched(tmp_path):
-        refused(script, written.split(), *words)
+        expect_refused(script, written.split(), *words)
 
 
-def test_the_nearest_names_are_the_users_own(refused) -> None:
+def test_the_nearest_names_are_the_users_own(expect_refused) -> None:
     """The parser's private options are not offered."""
-    line = refused("train", ["--recipe", "made", "--out", "x", "--epohcs", "3"])
+    line = expect_refused("train", ["--recipe", "made", "--out", "x", "--epohcs", "3"])
     assert "--print" not in line
-    line = refused("train", ["--recipe", "made", "--out", "x", "--recipe.foo", "3"])
+    line = expect_refused("train", ["--recipe", "made", "--out", "x", "--recipe.foo", "3"])
     assert "hidden+" not in line
 
 

@@ -52,10 +52,10 @@ def evidence(run) -> xr.Dataset:
         ("vae", "--estimators elbo:2 --guide nowhere.py:G", ["--guide", "nowhere.py", "no file"]),
     ],
 )
-def test_refused_and_nothing_written(recipe, arguments, words, copied, refused, untouched) -> None:
+def test_refused_and_nothing_written(recipe, arguments, words, copied, expect_refused, untouched) -> None:
     run = copied(recipe)
     with untouched(run):
-        refused("evaluate", [run, "--quiet", *arguments.split()], *words)
+        expect_refused("evaluate", [run, "--quiet", *arguments.split()], *words)
 
 
 @pytest.mark.parametrize(("recipe", "estimators"), [("made", ["exact"]), ("vae", ["elbo:8", "iw:8"])])

@@ -127,35 +127,37 @@ def test_replaced_by_fewer_images_leaves_none_of_the_old(copied, call) -> None:
     assert evidence(run).image.values.tolist() == [0, 1, 2, 3]
 
 
-def test_another_split_is_refused_and_may_replace(copied, call, refused, untouched) -> None:
+def test_another_split_is_refused_and_may_replace(copied, call, expect_refused, untouched) -> None:
     run = copied("made")
     call("evaluate", run, "--estimators", "exact", "--quiet")
     again = [run, "--estimators", "exact", "--split", "valid", "--quiet"]
     with untouched(run):
-        refused("evaluate", again, "evidence.nc", "split 'test' there, 'valid' asked", "--overwrite")
+        expect_refused("evaluate", again, "evidence.nc", "split 'test' there, 'valid' asked", "--overwrite")
     call("evaluate", *again, "--overwrite")
     assert (evidence(run).attrs["split"], evidence(run).sizes["image"]) == ("valid", 10)
 
 
-def test_numbers_of_an_unfinished_training_are_not_mixed_with_later_ones(copied, call, refused, untouched) -> None:
+def test_numbers_of_an_unfinished_training_are_not_mixed_with_later_ones(
+    copied, call, expect_refused, untouched
+) -> None:
     """Whoever looks before the training ends has scored other weights."""
     run = copied("vae")
     call("evaluate", run, "--estimators", "elbo:8", "--quiet")
     state = torch.load(run / "checkpoint.pt", weights_only=True)
     torch.save({**state, "best_epoch": state["best_epoch"] + 3}, run / "checkpoint.pt")
     with untouched(run):
-        refused("evaluate", [run, "--estimators", "iw:8", "--quiet"], "evidence.nc", "epoch", "--overwrite")
+        expect_refused("evaluate", [run, "--estimators", "iw:8", "--quiet"], "evidence.nc", "epoch", "--overwrite")
 
 
 @pytest.mark.parametrize("key", ["data_digest", "seed", "program", "guide", "levels", "measure"])
-def test_evidence_of_something_else_is_refused(key, copied, call, refused, untouched) -> None:
+def test_evidence_of_something_else_is_refused(key, copied, call, expect_refused, untouched) -> None:
     run = copied("vae")
     call("evaluate", run, "--estimators", "elbo:2", "--quiet")
     dataset = evidence(run)
     dataset.attrs[key] = 7 if key in ("seed", "levels") else "something else"
     dataset.to_netcdf(run / "evidence.nc", engine="h5netcdf")
     with untouched(run):
-        refused("evaluate", [run, "--estimators", "iw:2", "--quiet"], "evidence.nc", key, "--overwrite")
+        expect_refused("evaluate", [run, "--estimators", "iw:2", "--quiet"], "evidence.nc", key, "--overwrite")
 
 
 def test_writing_checks_what_is_there_itself(copied, call, tiny, untouched) -> None:
@@ -169,11 +171,11 @@ def test_writing_checks_what_is_there_itself(copied, call, tiny, untouched) -> N
         write_evidence(run / "evidence.nc", [row], range(10), other)
 
 
-def test_a_file_that_cannot_be_read(copied, call, refused, untouched) -> None:
+def test_a_file_that_cannot_be_read(copied, call, expect_refused, untouched) -> None:
     run = copied("made")
     (run / "evidence.nc").write_bytes(b"no netCDF")
     with untouched(run):
-        refused("evaluate", [run, "--estimators", "exact"], "evidence.nc", "cannot be read", "--overwrite")
+        expect_refused("evaluate", [run, "--estimators", "exact"], "evidence.nc", "cannot be read", "--overwrite")
     call("evaluate", run, "--estimators", "exact", "--quiet", "--overwrite")
     check_layout(evidence(run), ["exact"])
 

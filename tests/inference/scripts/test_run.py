@@ -128,23 +128,27 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_checkpoint(damage, copied, refused, untouched, recipes, settings, tmp_path) -> None:
+def test_a_damaged_checkpoint(damage, copied, expect_refused, untouched, recipes, settings, tmp_path) -> None:
     run = copied("made")
     DAMAGE[damage](run / "checkpoint.pt", tmp_path)
     with untouched(tmp_path):
-        refused("evaluate", [run, "--estimators", "exact"], "checkpoint", str(run))
-        refused("sample", [run], "checkpoint", str(run))
+        expect_refused("evaluate", [run, "--estimators", "exact"], "checkpoint", str(run))
+        expect_refused("sample", [run], "checkpoint", str(run))
         if damage != "missing":  # a run that was stopped before its first checkpoint begins again
-            refused("train", [*recipes["made"], *settings, "--out", run, "--resume"], "checkpoint", "--overwrite")
+            expect_refused(
+                "train", [*recipes["made"], *settings, "--out", run, "--resume"], "checkpoint", "--overwrite"
+            )
     assert not (tmp_path / "evil").exists()
 
 
-def test_a_checkpoint_of_another_program(copied, runs, refused, untouched, recipes, settings, tmp_path) -> None:
+def test_a_checkpoint_of_another_program(copied, runs, expect_refused, untouched, recipes, settings, tmp_path) -> None:
     run = copied("made")
     shutil.copy(runs / "vae" / "checkpoint.pt", run / "checkpoint.pt")
     with untouched(tmp_path):
-        refused("evaluate", [run, "--estimators", "exact"], "checkpoint", "do not fit MADE")
-        refused("train", [*recipes["made"], *settings, "--out", run, "--resume"], "checkpoint", "do not fit MADE")
+        expect_refused("evaluate", [run, "--estimators", "exact"], "checkpoint", "do not fit MADE")
+        expect_refused(
+            "train", [*recipes["made"], *settings, "--out", run, "--resume"], "checkpoint", "do not fit MADE"
+        )
 
 
 @pytest.mark.parametrize(
@@ -156,17 +160,17 @@ def test_a_checkpoint_of_another_program(copied, runs, refused, untouched, recip
         ('{"name": "another project"}', ["not written by inference.train", "recipe"]),
     ],
 )
-def test_a_damaged_config(text, words, copied, refused, untouched, recipes, settings, tmp_path) -> None:
+def test_a_damaged_config(text, words, copied, expect_refused, untouched, recipes, settings, tmp_path) -> None:
     run = copied("made")
     (run / "config.json").write_text(text)
     with untouched(tmp_path):
-        refused("evaluate", [run, "--estimators", "exact"], "run", str(run), *words)
-        refused("sample", [run], "run", str(run), *words)
-        refused("train", [*recipes["made"], *settings, "--out", run, "--resume"], str(run), *words)
+        expect_refused("evaluate", [run, "--estimators", "exact"], "run", str(run), *words)
+        expect_refused("sample", [run], "run", str(run), *words)
+        expect_refused("train", [*recipes["made"], *settings, "--out", run, "--resume"], str(run), *words)
 
 
 @pytest.mark.parametrize("damage", ["remove", "garbage", "short"])
-def test_a_damaged_history_is_not_continued(damage, copied, refused, untouched, recipes, settings) -> None:
+def test_a_damaged_history_is_not_continued(damage, copied, expect_refused, untouched, recipes, settings) -> None:
     run = copied("made")
     file = run / "history.jsonl"
     first = file.read_text().splitlines()[0]
@@ -176,24 +180,28 @@ def test_a_damaged_history_is_not_continued(damage, copied, refused, untouched, 
         "short": lambda: file.write_text(first),
     }[damage]()
     with untouched(run):
-        refused("train", [*recipes["made"], *settings, "--out", run, "--resume"], "history", "2 epochs", "--overwrite")
+        expect_refused(
+            "train", [*recipes["made"], *settings, "--out", run, "--resume"], "history", "2 epochs", "--overwrite"
+        )
 
 
-def test_folders_without_a_run(runs, tmp_path, refused, untouched) -> None:
+def test_folders_without_a_run(runs, tmp_path, expect_refused, untouched) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "empty").mkdir()
     (tmp_path / "seed-x").mkdir()
     shutil.copy(runs / "made" / "config.json", tmp_path / "seed-x")
     with untouched(tmp_path):
         for path in (tmp_path, tmp_path / "empty", tmp_path / "gone", tmp_path / "file", runs):
-            refused("evaluate", [path, "--estimators", "exact"], "run", str(path), "holds no run", "inference.train")
-            refused("sample", [path], "run", str(path), "holds no run")
+            expect_refused(
+                "evaluate", [path, "--estimators", "exact"], "run", str(path), "holds no run", "inference.train"
+            )
+            expect_refused("sample", [path], "run", str(path), "holds no run")
 
 
-def test_a_study_is_no_run(runs, tmp_path, refused) -> None:
+def test_a_study_is_no_run(runs, tmp_path, expect_refused) -> None:
     shutil.copytree(runs / "made", tmp_path / "made" / "seed-0")
     (tmp_path / "study.json").write_text("{}")
-    refused("evaluate", [tmp_path, "--estimators", "exact"], "is a study", str(tmp_path / "made"))
+    expect_refused("evaluate", [tmp_path, "--estimators", "exact"], "is a study", str(tmp_path / "made"))
 
 
 def test_seeds_are_found_in_order(runs, tmp_path) -> None:

@@ -91,7 +91,7 @@ def test_samples_follow_the_program(copied, call) -> None:
         ("autoencoder", "--num 0 --method fastest", ["no distribution over x"]),
     ],
 )
-def test_refused_and_nothing_written(recipe, arguments, words, copied, refused, untouched) -> None:
+def test_refused_and_nothing_written(recipe, arguments, words, copied, expect_refused, untouched) -> None:
     run = copied(recipe)
     with untouched(run):
-        refused("sample", [run, *arguments.split()], *words)
+        expect_refused("sample", [run, *arguments.split()], *words)

@@ -41,7 +41,7 @@ def evidence(path) -> xr.Dataset:
     return xr.load_dataset(path / "evidence.nc", engine="h5netcdf")
 
 
-def test_the_whole_study(small, arguments, call, tiny, tmp_path, refused, untouched) -> None:
+def test_the_whole_study(small, arguments, call, tiny, tmp_path, expect_refused, untouched) -> None:
     out = tmp_path / "study"
     printed = call("study", *arguments)
     assert "[7/7]" in printed
@@ -71,8 +71,8 @@ def test_the_whole_study(small, arguments, call, tiny, tmp_path, refused, untouc
         assert all(reason for reason in dataset.reason.values) == baseline
 
     with untouched(out):
-        refused("study", arguments, "--out", str(out), "holds a study already", "--resume", "--overwrite")
-        refused("evaluate", [out, "--estimators", "exact"], "is a study")
+        expect_refused("study", arguments, "--out", str(out), "holds a study already", "--resume", "--overwrite")
+        expect_refused("evaluate", [out, "--estimators", "exact"], "is a study")
 
     values = {run: evidence(out / run).log_evidence.values for run in RUNS}
     history = {run: (out / run / "history.jsonl").read_bytes() for run in RUNS}
@@ -95,23 +95,25 @@ def test_a_larger_budget_goes_on_from_a_smaller_one(small, arguments, call, tmp_
     assert not (tmp_path / "study" / "independent_pixels" / "seed-1").exists()
 
 
-def test_a_study_of_other_data_is_not_continued(small, arguments, call, arrays, refused, untouched, tmp_path) -> None:
+def test_a_study_of_other_data_is_not_continued(
+    small, arguments, call, arrays, expect_refused, untouched, tmp_path
+) -> None:
     call("study", *arguments)
     np.savez(tmp_path / "other.npz", **{**arrays, "test": 1 - arrays["test"]})
     with untouched(tmp_path / "study"):
         other = [*arguments, "--data", tmp_path / "other.npz"]
-        refused("study", [*other, "--resume"], "--out", "another data, data_digest", "--overwrite")
+        expect_refused("study", [*other, "--resume"], "--out", "another data, data_digest", "--overwrite")
     call("study", *other, "--overwrite")
     assert json.loads((tmp_path / "study" / "study.json").read_text())["data"].endswith("other.npz")
 
 
 def test_a_fault_of_one_run_stops_the_study_before_the_first(
-    small, arguments, call, refused, untouched, tmp_path
+    small, arguments, call, expect_refused, untouched, tmp_path
 ) -> None:
     call("study", *arguments)
     (tmp_path / "study" / "vae" / "seed-1" / "checkpoint.pt").write_bytes(b"garbage")
     with untouched(tmp_path / "study"):
-        refused("study", [*arguments, "--resume"], "checkpoint", "vae/seed-1")
+        expect_refused("study", [*arguments, "--resume"], "checkpoint", "vae/seed-1")
 
 
 def test_the_test_split_is_opened_after_training_only(small, arguments, call, monkeypatch) -> None:
@@ -153,9 +155,9 @@ def test_the_test_split_is_opened_after_training_only(small, arguments, call, mo
         ("compare --data gone.npz", ["--data", "'gone.npz'", "does not exist"]),
     ],
 )
-def test_refused_and_nothing_written(extra, words, refused, untouched, tmp_path) -> None:
+def test_refused_and_nothing_written(extra, words, expect_refused, untouched, tmp_path) -> None:
     with untouched(tmp_path):
-        refused("study", [*extra.split(), "--out", tmp_path / "study"], *words)
+        expect_refused("study", [*extra.split(), "--out", tmp_path / "study"], *words)
 
 
 def test_every_study_says_what_the_script_needs() -> None:

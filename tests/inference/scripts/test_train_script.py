@@ -167,16 +167,16 @@ def test_several_seeds(settings, call, recipes, tmp_path) -> None:
     ],
 )
 def test_refused_before_anything_is_written(
-    recipe, extra, words, refused, untouched, recipes, settings, tmp_path
+    recipe, extra, words, expect_refused, untouched, recipes, settings, tmp_path
 ) -> None:
     arguments = [*recipes.get(recipe, []), *settings, *extra.split(), "--out", tmp_path / "runs" / "x"]
     with untouched(tmp_path):
-        refused("train", arguments, *words)
+        expect_refused("train", arguments, *words)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 @pytest.mark.parametrize("script", ["train", "evaluate", "sample"])
-def test_cuda_where_there_is_none(script, refused, untouched, copied, recipes, settings, tmp_path) -> None:
+def test_cuda_where_there_is_none(script, expect_refused, untouched, copied, recipes, settings, tmp_path) -> None:
     run = copied("made")
     arguments = {
         "train": [*recipes["made"], *settings, "--out", tmp_path / "x"],
@@ -184,7 +184,7 @@ def test_cuda_where_there_is_none(script, refused, untouched, copied, recipes, s
         "sample": [run],
     }[script]
     with untouched(tmp_path):
-        refused(script, [*arguments, "--device", "cuda"], "--device", "'cuda'", "no CUDA device", "cpu")
+        expect_refused(script, [*arguments, "--device", "cuda"], "--device", "'cuda'", "no CUDA device", "cpu")
 
 
 def test_no_hidden_layer_is_no_mistake(call, settings, recipes, tmp_path) -> None:
