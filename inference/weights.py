@@ -71,8 +71,7 @@ def traces(program: nn.Module, guide: nn.Module, x: Tensor, num_particles: int) 
 def check_measures(name: str, prior: TorchDistribution, posterior: TorchDistribution) -> None:
     """p(z) / q(z | x) means something only if both are densities, or both probabilities, over the same values.
 
-    A point mass (``Delta``) has log_prob 0 at its point: its "ELBO" would be
-    log p(x, z) at one z, which bounds nothing.
+    A point mass (``Delta``) has log_prob 0 at its point: its "ELBO" would be log p(x, z) at one z, which is no bound.
 
     Raises:
         InvalidInput: for a point mass, or a discrete guide of a continuous latent (or the reverse).
