@@ -11,7 +11,7 @@ import random as _random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import prod
+from math import isqrt, prod
 
 from .errors import InvalidInput, nearest
 
@@ -82,7 +82,22 @@ ORDERINGS: dict[str, Callable[..., Ordering]] = {
 }
 
 
-def as_ordering(spec: Ordering | str | Sequence[int], data_dim: int) -> Ordering:
+def image_shape(data_dim: int, shape: Sequence[int] | None = None) -> tuple[int, int, int]:
+    """The geometry (C, H, W) of D pixels: as given, else a square if D is one, else one row.
+
+    Raises:
+        InvalidInput: if the geometry has another number of pixels.
+    """
+    if shape is None:
+        side = isqrt(data_dim)
+        return (1, side, side) if side * side == data_dim else (1, 1, data_dim)
+    channels, height, width = (int(size) for size in shape)
+    if channels * height * width != data_dim:
+        raise InvalidInput("shape", tuple(shape), f"the images have {data_dim} pixels", "give (C, H, W) of them")
+    return channels, height, width
+
+
+def as_ordering(spec: Ordering | str | Sequence[int], data_dim: int, shape: Sequence[int] | None = None) -> Ordering:
     """An ordering of D pixels from a name, a sequence of pixel indices, or an ordering.
 
     Names may carry one integer after a colon: ``"raster"``, ``"reversed"``, ``"shifted:3"``, ``"random:7"`` (the seed).

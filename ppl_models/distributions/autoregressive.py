@@ -10,13 +10,17 @@ import torch
 from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
+from tqdm import tqdm
 
 from ..errors import InvalidInput, nearest
+from ..nets import AutoregressiveNet, Cache
 from ..ordering import Ordering
 from .pixels import PixelFamily
-from .samplers import SAMPLERS, Net, fixed_point_rows
+from .samplers import SAMPLERS, Net, Task
 
 MAX_UNROLLED_SITES = 4096
+# Numbers held at once by a pass without gradients (64 M, 256 MB in float32): more images are scored in turns.
+MAX_PASS = 2**26
 NO_SHAPE = torch.Size()
 
 
@@ -28,13 +32,15 @@ class Autoregressive(TorchDistribution):
     that.
 
     Args:
-        net: (..., D) -> (..., D, P), the parameters of each pixel's conditional.
+        net: (..., D) -> (..., D, P), the parameters of each pixel's conditional. An ``AutoregressiveNet`` brings its
+            own ``frozen``, ``cache``, memory footprint and rule for ``"auto"``; a plain function will do.
         family: the distribution of a pixel given its P parameters.
         ordering: the order of generation.
         context_shape: batch shape of a net that is conditioned (on latents, say); empty otherwise.
         like: a tensor whose dtype and device the draws take.
         frozen: gives a faster double of the net for many evaluations in a row, which the fixed-point sampler uses; the
             sequential sampler stays the plain reference.
+        cache: gives an empty ``Cache`` for rows of a leading shape ``(..., *context_shape)``.
         validate_args: check that x lies in the support when scoring (torch's default: yes).
 
     Shapes: batch shape ``context_shape``, event shape (D,).
@@ -52,12 +58,17 @@ class Autoregressive(TorchDistribution):
         context_shape: torch.Size = NO_SHAPE,
         like: Tensor | None = None,
         frozen: Callable[[], Net] | None = None,
+        cache: Callable[[torch.Size], Cache] | None = None,
         validate_args: bool | None = None,
     ) -> None:
         self.net, self.family, self.ordering = net, family, ordering
         self.context_shape = torch.Size(context_shape)
         self.like = torch.empty(()) if like is None else like
-        self.frozen = frozen
+        if isinstance(net, AutoregressiveNet):
+            frozen = frozen or net.frozen
+            if cache is None and type(net).cache is not AutoregressiveNet.cache:
+                cache = lambda shape: net.cache(shape.numel())  # noqa: E731
+        self.frozen, self.cache = frozen or (lambda: net), cache
         super().__init__(self.context_shape, torch.Size((len(ordering),)), validate_args=validate_args)
 
     @property
@@ -69,7 +80,8 @@ class Autoregressive(TorchDistribution):
         """The same density with a larger batch shape; the net is not evaluated more often for it."""
         new = self._get_checked_instance(Autoregressive, _instance)
         new.net, new.family, new.ordering = self.net, self.family, self.ordering
-        new.context_shape, new.like, new.frozen = self.context_shape, self.like, self.frozen
+        new.context_shape, new.like = self.context_shape, self.like
+        new.frozen, new.cache = self.frozen, self.cache
         super(Autoregressive, new).__init__(torch.Size(batch_shape), self.event_shape, validate_args=False)
         new._validate_args = self._validate_args
         return new
@@ -84,8 +96,18 @@ class Autoregressive(TorchDistribution):
             self._validate_sample(x)
         shape = torch.broadcast_shapes(x.shape[:-1], self.context_shape)
         x = x.expand(*shape, x.shape[-1])
-        log_prob = self.family.log_prob(self.net(x), x).sum(-1)
+        rows = self._rows_per_pass()
+        if torch.is_grad_enabled() or self.context_shape or shape.numel() <= rows:
+            log_prob = self.family.log_prob(self.net(x), x).sum(-1)
+        else:
+            parts = x.reshape(-1, x.shape[-1]).split(rows)
+            log_prob = torch.cat([self.family.log_prob(self.net(part), part).sum(-1) for part in parts]).view(shape)
         return log_prob.expand(torch.broadcast_shapes(shape, self.batch_shape))
+
+    def _rows_per_pass(self) -> int:
+        """How many images a pass without gradients takes at once."""
+        footprint = self.net.footprint() if isinstance(self.net, AutoregressiveNet) else len(self.ordering)
+        return max(1, MAX_PASS // footprint)
 
     @torch.no_grad()
     def sample(
@@ -94,6 +116,9 @@ class Autoregressive(TorchDistribution):
         *,
         method: str = "auto",
         noise: Tensor | None = None,
+        block: int | None = None,
+        batch: int | None = None,
+        progress: bool = False,
     ) -> Tensor:
         """Images drawn from p(x), shape ``sample_shape + batch_shape + (D,)``.
 
@@ -101,36 +126,60 @@ class Autoregressive(TorchDistribution):
 
         Args:
             sample_shape: leading shape of independent draws.
-            method: ``"sequential"`` (one pass per pixel), ``"fixed-point"`` (passes until nothing changes), or
-                ``"auto"``, which is ``"fixed-point"``: it never needs more passes than the sequential sampler.
+            method: ``"sequential"`` (one pass per pixel), ``"fixed-point"`` (passes until nothing changes),
+                ``"cached"`` (one cheap step per pixel, where the net has a cache), or ``"auto"``, see ``sampler``.
             noise: uniforms of the shape of the result. Every method draws them first and turns them into pixels by the
                 inverse distribution function, so the same noise gives the same images.
+            block: steps per block of the fixed point; ``None`` iterates over the whole image.
+            batch: most images drawn at a time, a bound on memory; the images do not depend on it.
+            progress: show a bar.
 
         Raises:
-            InvalidInput: for an unknown method or noise of another shape.
+            InvalidInput: for an unknown method, ``cached`` for a net without a cache, a block or batch below 1, a batch
+                for a conditioned net, or noise of another shape.
         """
         shape = torch.Size(sample_shape) + self.batch_shape + self.event_shape
+        for argument, value in (("block", block), ("batch", batch)):
+            if value is not None and value < 1:
+                raise InvalidInput(argument, value, "must be at least 1", "give a count, or leave it out")
         if noise is None:
             noise = torch.rand(shape, dtype=self.like.dtype, device=self.like.device)
         elif noise.shape != shape:
             raise InvalidInput("noise", tuple(noise.shape), f"the draw has shape {tuple(shape)}", "give that shape")
-        name = self.sampler(method)
-        # Only a net without a context treats its rows alike, so that rows can leave the batch.
-        by_rows = name == "fixed-point" and not self.context_shape
-        draw = fixed_point_rows if by_rows else SAMPLERS[name]
-        net = self.frozen() if name == "fixed-point" and self.frozen is not None else self.net
-        return draw(net, self.family, self.ordering.sequence, noise)
+        if batch is None or self.context_shape:
+            parts = [noise]
+        else:
+            parts = list(noise.reshape(-1, shape[-1]).split(batch))
+        draw = SAMPLERS[self.sampler(method, rows=parts[0][..., 0].numel())]
+        with tqdm(total=len(parts) * len(self.ordering), disable=not progress, unit="step", leave=False) as bar:
+            drawn = [draw(self._task(part, block, bar.update)) for part in parts]
+        return (drawn[0] if len(drawn) == 1 else torch.cat(drawn)).view(shape)
 
-    def sampler(self, method: str = "auto") -> str:
-        """The name of the sampler that ``sample(method=method)`` uses.
+    def _task(self, noise: Tensor, block: int | None, tick: Callable[[int], None]) -> Task:
+        """What a sampler is given; only a net without a context treats its rows alike."""
+        by_rows = not self.context_shape
+        return Task(self.net, self.family, self.ordering, noise, self.frozen, self.cache, by_rows, block, tick)
+
+    def sampler(self, method: str = "auto", *, rows: int = 1) -> str:
+        """The name of the sampler that ``sample(method=method)`` uses for so many images.
+
+        ``"auto"`` follows the rule of the net (``AutoregressiveNet.sampler``): the cache where it is the faster one by
+        the measurements in ``docs/settings.md``, else the fixed point, which never needs more passes than the
+        sequential sampler.
 
         Raises:
-            InvalidInput: for an unknown one.
+            InvalidInput: for an unknown one, or ``cached`` for a net without a cache.
         """
-        name = "fixed-point" if method == "auto" else method
-        if name not in SAMPLERS:
+        if method == "auto":
+            own = isinstance(self.net, AutoregressiveNet)
+            method = self.net.sampler(rows, self.like.device) if own else ("cached" if self.cache else "fixed-point")
+        if method not in SAMPLERS:
             raise InvalidInput("method", method, "unknown sampler", nearest(method, ["auto", *SAMPLERS]))
-        return name
+        if method == "cached" and self.cache is None:
+            problem = f"{type(self.net).__name__} has no cache; fvsbn, nade, made, pixel_rnn, pixel_cnn, "
+            problem += "gated_pixel_cnn and pixel_transformer have one"
+            raise InvalidInput("method", method, problem, "use fixed-point")
+        return method
 
     def unrolled(self) -> Callable[..., Tensor]:
         """The same density as an explicit Pyro model: site ``x_i`` is pixel i, generated in the ordering.

@@ -119,11 +119,15 @@ class CategoricalPixels(PixelFamily):
         return GreyLevels(logits=at_least_float32(parameters))
 
 
-def pixel_family(levels: int) -> PixelFamily:
-    """The default family for images of so many levels: Bernoulli for 2, categorical beyond.
+def pixel_family(levels: int, likelihood: str = "auto") -> PixelFamily:
+    """The family of one pixel for images of so many levels.
+
+    Args:
+        levels: number of values of a pixel.
+        likelihood: ``"bernoulli"``, ``"categorical"``, or ``"auto"``: Bernoulli for 2 levels, categorical beyond.
 
     Raises:
-        InvalidInput: for fewer than 2 levels.
+        InvalidInput: for fewer than 2 levels, an unknown family, or Bernoulli for more than 2 levels.
     """
     if levels < 2:
         raise InvalidInput(

@@ -31,9 +31,9 @@ class MaskedLinear(nn.Linear):
         super().__init__(mask.shape[1], mask.shape[0], bias=bias)
         self.register_buffer("mask", mask.bool())
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., in_features) -> (..., out_features)."""
-        return functional.linear(x, self.weight * self.mask, self.bias)
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """(..., in_features) -> (..., out_features), under another mask where one is given."""
+        return functional.linear(x, self.weight * (self.mask if mask is None else mask), self.bias)
 
 
 def dependency_sets(adjacency: Tensor) -> Tensor:
@@ -109,25 +109,39 @@ class MaskedMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Parameters per group, (..., I) -> (..., O, P)."""
-        y = self.layers(x)
+        return self.evaluate(x)
+
+    def evaluate(self, x: Tensor, masks: Sequence[Tensor] | None = None) -> Tensor:
+        """The same under other masks, one per masked layer from the input on and the direct link's last."""
+        own = iter(masks) if masks is not None else None
+        y = x
+        for layer in self.layers:
+            y = layer(y, next(own) if own else None) if isinstance(layer, MaskedLinear) else layer(y)
         if self.direct is not None:
-            y = y + self.direct(x)
+            y = y + self.direct(x, next(own) if own else None)
         return y.unflatten(-1, (-1, self.outputs))
 
+    def masked_layers(self) -> list[MaskedLinear]:
+        """The masked layers from the input on, the direct link last."""
+        layers = [layer for layer in self.layers if isinstance(layer, MaskedLinear)]
+        return layers if self.direct is None else [*layers, self.direct]
+
     @torch.no_grad()
-    def frozen(self) -> Callable[[Tensor], Tensor]:
+    def frozen(self, masks: Sequence[Tensor] | None = None) -> Callable[[Tensor], Tensor]:
         """The same function with today's masks multiplied into today's weights, for many evaluations in a row.
 
         For small batches multiplying the masks costs more than the layers themselves. Without dropout and gradients.
         """
-        steps = [layer for layer in self.layers if not isinstance(layer, nn.Dropout)]
-        dense = [_dense(layer) if isinstance(layer, MaskedLinear) else layer for layer in steps]
-        link = None if self.direct is None else _dense(self.direct)
+        layers = self.masked_layers()
+        own = [layer.mask for layer in layers] if masks is None else masks
+        dense = {layer: _dense(layer, mask) for layer, mask in zip(layers, own, strict=True)}
+        steps = [dense.get(layer, layer) for layer in self.layers if not isinstance(layer, nn.Dropout)]
+        link = None if self.direct is None else dense[self.direct]
 
         def evaluate(x: Tensor) -> Tensor:
             y = x
-            for layer in dense:
-                y = layer(y)
+            for step in steps:
+                y = step(y)
             if link is not None:
                 y = y + link(x)
             return y.unflatten(-1, (-1, self.outputs))
@@ -135,6 +149,6 @@ class MaskedMLP(nn.Module):
         return evaluate
 
 
-def _dense(layer: MaskedLinear) -> Callable[[Tensor], Tensor]:
-    """The layer as a function, its mask multiplied in."""
-    return partial(functional.linear, weight=layer.weight * layer.mask, bias=layer.bias)
+def _dense(layer: MaskedLinear, mask: Tensor) -> Callable[[Tensor], Tensor]:
+    """The layer as a function, the mask multiplied in."""
+    return partial(functional.linear, weight=layer.weight * mask, bias=layer.bias)

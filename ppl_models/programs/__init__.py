@@ -1,7 +1,9 @@
 """Programs, one file each."""
 
+from .autoregressive import AutoregressiveProgram
+from .fvsbn import FVSBN
 from .independent import IndependentPixels
 from .made import MADE
 from .vae import VAE
 
-__all__ = ["MADE", "VAE", "IndependentPixels"]
+__all__ = ["FVSBN", "MADE", "VAE", "AutoregressiveProgram", "IndependentPixels"]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import torch
 from pyro.distributions.torch_distribution import TorchDistribution
-from torch import Tensor
 
-from ..distributions import Autoregressive, pixel_family
-from ..nets import MaskedMLP
+from ..distributions import Autoregressive
+from ..errors import InvalidInput
+from ..nets import AutoregressiveMLP, Structure
 from ..ordering import Ordering, as_ordering
-from ..program import TractableProgram
+from .autoregressive import AutoregressiveProgram
 
 
-class MADE(TractableProgram):
+class MADE(AutoregressiveProgram):
     """p(x) = prod_t p(x_t | x_<t), all conditionals from one masked perceptron in one pass.
 
     Args:
@@ -25,9 +24,16 @@ class MADE(TractableProgram):
         nonlinearity: name of the hidden activation.
         dropout: probability with which a hidden unit is silenced in training.
         levels: number of values of a pixel: 2 gives Bernoulli, more give categorical conditionals.
+        likelihood: the family of one pixel, see ``pixel_family``.
+        shape: (C, H, W), for orderings that know of rows and columns.
+        cycle: the paper's training with masks drawn anew at every update: ``"none"``, ``"masks"`` (degrees of the
+            hidden units), or ``"orders"`` (degrees and ordering: order-agnostic training). The density that is
+            reported is always that of the saved ordering and degrees; ``OrderMixture`` averages several.
 
     The masks and the ordering are saved with the weights, so that a loaded program scores as the saved one did.
     """
+
+    net: AutoregressiveMLP
 
     def __init__(
         self,
@@ -38,36 +44,28 @@ class MADE(TractableProgram):
         nonlinearity: str = "relu",
         dropout: float = 0.0,
         levels: int = 2,
+        likelihood: str = "auto",
+        shape: Sequence[int] | None = None,
+        cycle: str = "none",
     ) -> None:
-        super().__init__(data_dim, levels=levels)
-        self.ordering = as_ordering(ordering, data_dim)
-        self.family = pixel_family(levels)
-        rank = torch.tensor(self.ordering.rank)
-        adjacency = rank[None, :] < rank[:, None]
-        self.net = MaskedMLP(adjacency, hidden, self.family.num_parameters, direct, nonlinearity, dropout)
-
-    def distribution(self) -> TorchDistribution:
-        """The ``Autoregressive`` distribution of one image: event shape (D,)."""
-        return Autoregressive(
-            lambda x: self.net(self._scaled(x)),
-            self.family,
-            self.ordering,
-            like=self.net.layers[-1].bias,
-            frozen=self._frozen,
+        super().__init__(data_dim, ordering=ordering, levels=levels, likelihood=likelihood, shape=shape)
+        self.net = AutoregressiveMLP(
+            self.ordering, hidden, self.family.num_parameters, direct, nonlinearity, dropout, self.scale, cycle
         )
 
-    def _scaled(self, x: Tensor) -> Tensor:
-        """Grey levels enter the net scaled to [0, 1]."""
-        return x / (self.levels - 1) if self.levels > 2 else x
+    @property
+    def order_agnostic(self) -> bool:
+        """Whether the weights were trained under all orderings, so that ``reordered`` is as good as the saved one."""
+        return self.net.cycle == "orders"
 
-    def _frozen(self) -> Callable[[Tensor], Tensor]:
-        net = self.net.frozen()
-        return lambda x: net(self._scaled(x))
+    def reordered(self, ordering: Ordering | str | Sequence[int]) -> TorchDistribution:
+        """The density of the same weights under another ordering: a different p(x), exact as well.
 
-    def get_extra_state(self) -> Tensor:
-        """The ordering, saved beside the masks that were made from it."""
-        return torch.tensor(self.ordering.sequence)
-
-    def set_extra_state(self, state: Tensor) -> None:
-        """Take the ordering that belongs to the masks being loaded."""
-        self.ordering = Ordering(tuple(state.tolist()))
+        Raises:
+            InvalidInput: unless training cycled the orderings.
+        """
+        if not self.order_agnostic:
+            raise InvalidInput("ordering", str(ordering), "the weights know one ordering", 'train with cycle "orders"')
+        order = as_ordering(ordering, self.data_dim, self.shape)
+        net = self.net.under(Structure(order, self.net.structure().degrees))
+        return Autoregressive(net, self.family, order, like=next(self.parameters()))

@@ -72,7 +72,7 @@ def test_a_gradient_reaches_every_parameter() -> None:
 
 def test_grey_levels_enter_the_net_scaled_to_one() -> None:
     program, seen = MADE(6, (8,), levels=5), []
-    program.net.register_forward_hook(lambda m, inputs, out: seen.append(inputs[0].max().item()))
+    program.net.layers[0].register_forward_hook(lambda m, inputs, out: seen.append(inputs[0].max().item()))
     program.log_prob(torch.full((2, 6), 4.0))
     assert seen == [1.0]
 
