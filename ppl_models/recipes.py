@@ -16,7 +16,7 @@ from torch import nn
 from .autoencoder import Autoencoder, NotADensity
 from .errors import InvalidInput, nearest
 from .guides import DiagonalNormal, GuideProgram
-from .programs import MADE, VAE, IndependentPixels
+from .programs import FVSBN, MADE, NADE, VAE, IndependentPixels
 
 Pair = tuple[nn.Module, GuideProgram | None]
 FROM_DATA = ("data_dim", "levels", "shape")
@@ -29,6 +29,33 @@ def independent_pixels(data_dim: int, *, levels: int = 2) -> Pair:
     return IndependentPixels(data_dim, levels=levels), None
 
 
+def fvsbn(
+    data_dim: int,
+    *,
+    ordering: str | Sequence[int] = "raster",
+    levels: int = 2,
+    likelihood: str = "auto",
+    shape: Sequence[int] | None = None,
+) -> Pair:
+    """Fully visible sigmoid belief net: a logistic regression per pixel."""
+    return FVSBN(data_dim, ordering, levels, likelihood, shape), None
+
+
+def nade(
+    data_dim: int,
+    *,
+    hidden: Sequence[int] = (500,),
+    ordering: str | Sequence[int] = "raster",
+    nonlinearity: str = "sigmoid",
+    dropout: float = 0.3,
+    levels: int = 2,
+    likelihood: str = "auto",
+    shape: Sequence[int] | None = None,
+) -> Pair:
+    """NADE (Larochelle & Murray 2011): a perceptron per pixel that shares one running sum."""
+    return NADE(data_dim, hidden, ordering, nonlinearity, dropout, levels, likelihood, shape), None
+
+
 def made(
     data_dim: int,
     *,
@@ -37,10 +64,13 @@ def made(
     ordering: str | Sequence[int] = "raster",
     nonlinearity: str = "relu",
     dropout: float = 0.3,
+    cycle: str = "none",
     levels: int = 2,
+    likelihood: str = "auto",
+    shape: Sequence[int] | None = None,
 ) -> Pair:
     """MADE (Germain et al. 2015): exact likelihood from one masked perceptron."""
-    return MADE(data_dim, hidden, direct, ordering, nonlinearity, dropout, levels), None
+    return MADE(data_dim, hidden, direct, ordering, nonlinearity, dropout, levels, likelihood, shape, cycle), None
 
 
 def vae(
@@ -70,6 +100,8 @@ def autoencoder(
 
 RECIPES: dict[str, Callable[..., Pair]] = {
     "independent_pixels": independent_pixels,
+    "fvsbn": fvsbn,
+    "nade": nade,
     "made": made,
     "vae": vae,
     "autoencoder": autoencoder,

@@ -15,6 +15,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "elu": nn.ELU,
     "silu": nn.SiLU,
     "softplus": nn.Softplus,
+    "sigmoid": nn.Sigmoid,
 }
 
 

@@ -4,6 +4,7 @@ from .autoregressive import AutoregressiveProgram
 from .fvsbn import FVSBN
 from .independent import IndependentPixels
 from .made import MADE
+from .nade import NADE
 from .vae import VAE
 
-__all__ = ["FVSBN", "MADE", "VAE", "AutoregressiveProgram", "IndependentPixels"]
+__all__ = ["FVSBN", "MADE", "NADE", "VAE", "AutoregressiveProgram", "IndependentPixels"]
