@@ -16,7 +16,18 @@ from torch import nn
 from .autoencoder import Autoencoder, NotADensity
 from .errors import InvalidInput, nearest
 from .guides import DiagonalNormal, GuideProgram
-from .programs import FVSBN, MADE, NADE, VAE, IndependentPixels
+from .programs import (
+    FVSBN,
+    MADE,
+    NADE,
+    VAE,
+    GatedPixelCNN,
+    IndependentPixels,
+    OrderMixture,
+    PixelCNN,
+    PixelRNN,
+    PixelTransformer,
+)
 
 Pair = tuple[nn.Module, GuideProgram | None]
 FROM_DATA = ("data_dim", "levels", "shape")
@@ -73,6 +84,165 @@ def made(
     return MADE(data_dim, hidden, direct, ordering, nonlinearity, dropout, levels, likelihood, shape, cycle), None
 
 
+def order_mixture(
+    data_dim: int,
+    *,
+    num_components: int = 16,
+    hidden: Sequence[int] = (500,),
+    direct: bool = True,
+    vary: str = "orders",
+    fresh: bool = True,
+    nonlinearity: str = "relu",
+    dropout: float = 0.0,
+    structure_seed: int = 0,
+    ordering: str | Sequence[int] = "raster",
+    levels: int = 2,
+    likelihood: str = "auto",
+    shape: Sequence[int] | None = None,
+) -> Pair:
+    """Mixture over orderings of one masked perceptron (EoNADE and MADE's ensembles): exact by K passes."""
+    program = OrderMixture(
+        data_dim,
+        num_components=num_components,
+        hidden=hidden,
+        direct=direct,
+        vary=vary,
+        fresh=fresh,
+        nonlinearity=nonlinearity,
+        dropout=dropout,
+        structure_seed=structure_seed,
+        ordering=ordering,
+        levels=levels,
+        likelihood=likelihood,
+        shape=shape,
+    )
+    return program, None
+
+
+def pixel_rnn(
+    data_dim: int,
+    *,
+    hidden: int = 128,
+    depth: int = 1,
+    cell: str = "gru",
+    above: bool = True,
+    position: bool = True,
+    dropout: float = 0.0,
+    ordering: str | Sequence[int] = "raster",
+    levels: int = 2,
+    likelihood: str = "auto",
+    shape: Sequence[int] | None = None,
+) -> Pair:
+    """A recurrence over the pixels in the order of generation."""
+    program = PixelRNN(
+        data_dim,
+        hidden=hidden,
+        depth=depth,
+        cell=cell,
+        above=above,
+        position=position,
+        dropout=dropout,
+        ordering=ordering,
+        levels=levels,
+        likelihood=likelihood,
+        shape=shape,
+    )
+    return program, None
+
+
+def pixel_cnn(
+    data_dim: int,
+    *,
+    channels: int = 32,
+    depth: int = 4,
+    kernel: int = 3,
+    first_kernel: int = 5,
+    dropout: float = 0.0,
+    position: bool = True,
+    ordering: str | Sequence[int] = "raster",
+    levels: int = 2,
+    likelihood: str = "auto",
+    shape: Sequence[int] | None = None,
+) -> Pair:
+    """PixelCNN (van den Oord et al. 2016): masked convolutions."""
+    program = PixelCNN(
+        data_dim,
+        channels=channels,
+        depth=depth,
+        kernel=kernel,
+        first_kernel=first_kernel,
+        dropout=dropout,
+        position=position,
+        ordering=ordering,
+        levels=levels,
+        likelihood=likelihood,
+        shape=shape,
+    )
+    return program, None
+
+
+def gated_pixel_cnn(
+    data_dim: int,
+    *,
+    channels: int = 32,
+    depth: int = 4,
+    kernel: int = 3,
+    first_kernel: int = 5,
+    dropout: float = 0.0,
+    position: bool = True,
+    ordering: str | Sequence[int] = "raster",
+    levels: int = 2,
+    likelihood: str = "auto",
+    shape: Sequence[int] | None = None,
+) -> Pair:
+    """Gated PixelCNN (van den Oord et al. 2016): two stacks, no blind spot."""
+    program = GatedPixelCNN(
+        data_dim,
+        channels=channels,
+        depth=depth,
+        kernel=kernel,
+        first_kernel=first_kernel,
+        dropout=dropout,
+        position=position,
+        ordering=ordering,
+        levels=levels,
+        likelihood=likelihood,
+        shape=shape,
+    )
+    return program, None
+
+
+def pixel_transformer(
+    data_dim: int,
+    *,
+    width: int = 64,
+    depth: int = 2,
+    heads: int = 4,
+    expansion: int = 4,
+    kernel: int = 3,
+    dropout: float = 0.1,
+    ordering: str | Sequence[int] = "raster",
+    levels: int = 2,
+    likelihood: str = "auto",
+    shape: Sequence[int] | None = None,
+) -> Pair:
+    """Causal attention over the pixels (Parmar et al. 2018)."""
+    program = PixelTransformer(
+        data_dim,
+        width=width,
+        depth=depth,
+        heads=heads,
+        expansion=expansion,
+        kernel=kernel,
+        dropout=dropout,
+        ordering=ordering,
+        levels=levels,
+        likelihood=likelihood,
+        shape=shape,
+    )
+    return program, None
+
+
 def vae(
     data_dim: int,
     *,
@@ -103,6 +273,11 @@ RECIPES: dict[str, Callable[..., Pair]] = {
     "fvsbn": fvsbn,
     "nade": nade,
     "made": made,
+    "order_mixture": order_mixture,
+    "pixel_rnn": pixel_rnn,
+    "pixel_cnn": pixel_cnn,
+    "gated_pixel_cnn": gated_pixel_cnn,
+    "pixel_transformer": pixel_transformer,
     "vae": vae,
     "autoencoder": autoencoder,
 }

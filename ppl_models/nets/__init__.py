@@ -1,18 +1,29 @@
 """Networks: functions from tensors to parameters. They know nothing of probability."""
 
+from .attention import PixelTransformerNet
 from .autoregressive import AutoregressiveNet, Cache
+from .gated_pixel_cnn import GatedPixelCNNNet
 from .made import CYCLES, AutoregressiveMLP, Structure, random_structure
 from .masked import MaskedLinear, MaskedMLP
 from .mlp import ACTIVATIONS, activation, mlp
+from .nade import NADENet
+from .pixel_cnn import PixelCNNNet
+from .recurrent import CELLS, PixelRNNNet
 
 __all__ = [
     "ACTIVATIONS",
+    "CELLS",
     "CYCLES",
     "AutoregressiveMLP",
     "AutoregressiveNet",
     "Cache",
+    "GatedPixelCNNNet",
     "MaskedLinear",
     "MaskedMLP",
+    "NADENet",
+    "PixelCNNNet",
+    "PixelRNNNet",
+    "PixelTransformerNet",
     "Structure",
     "activation",
     "mlp",

@@ -12,6 +12,7 @@ about 100 non-zero pixels, so that most of the hidden activations are never comp
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import isqrt
 
 import torch
@@ -63,7 +64,7 @@ class NADENet(AutoregressiveNet):
         # W and V are stored by pixel, in the order of the images, so that a weight belongs to a place in them.
         self.weight = nn.Parameter(torch.empty(data_dim, widths[0]).uniform_(-1, 1) * data_dim**-0.5)
         self.bias = nn.Parameter(torch.zeros(widths[0]))
-        self.further = nn.ModuleList(nn.Linear(i, o) for i, o in zip(widths, widths[1:], strict=False))
+        self.further = nn.ModuleList(nn.Linear(i, o) for i, o in pairwise(widths))
         self.output_weight = nn.Parameter(
             torch.empty(data_dim, outputs, widths[-1]).uniform_(-1, 1) * widths[-1] ** -0.5
         )
@@ -73,12 +74,13 @@ class NADENet(AutoregressiveNet):
     def reorder(self, ordering: Ordering) -> None:
         """Take another ordering; the weights stay with their pixels."""
         super().reorder(ordering)
-        self.sequence = torch.tensor(ordering.sequence)
-        self.rank = torch.tensor(ordering.rank)
+        device = self.weight.device
+        self.register_buffer("sequence", torch.tensor(ordering.sequence, device=device), persistent=False)
+        self.register_buffer("rank", torch.tensor(ordering.rank, device=device), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., D, P)."""
-        sequence, rank = self.sequence.to(x.device), self.rank.to(x.device)
+        sequence, rank = self.sequence, self.rank
         rows = (x.reshape(-1, x.shape[-1]) * self.scale).index_select(1, sequence).to(self.weight.dtype)
         weight, read = self.weight[sequence], self.output_weight[sequence]
         keep = self._keep(rows)
@@ -151,7 +153,7 @@ class NADECache(Cache):
     def __init__(self, net: NADENet, rows: int) -> None:
         super().__init__(net.ordering)
         self.net = net
-        sequence = net.sequence.to(net.weight.device)
+        sequence = net.sequence
         self.weight = net.weight[sequence] * net.scale
         self.read, self.read_bias = net.output_weight[sequence], net.output_bias[sequence]
         self.state = {"sum": net.bias.repeat(rows, 1)}

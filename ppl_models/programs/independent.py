@@ -11,16 +11,17 @@ from ..program import TractableProgram
 
 
 class IndependentPixels(TractableProgram):
-    """p(x) = prod_i p(x_i), each pixel with its own free distribution.
+    """p(x) = prod_i p(x_i), each pixel with its own distribution, free within the family.
 
     Args:
         data_dim: D, the number of pixels.
         levels: number of values of a pixel.
+        likelihood: the family of one pixel, see ``pixel_family``.
     """
 
-    def __init__(self, data_dim: int, levels: int = 2) -> None:
+    def __init__(self, data_dim: int, levels: int = 2, likelihood: str = "auto") -> None:
         super().__init__(data_dim, levels=levels)
-        self.family = pixel_family(levels)
+        self.family = pixel_family(levels, likelihood)
         self.pixel_parameters = nn.Parameter(torch.zeros(data_dim, self.family.num_parameters))
 
     def distribution(self) -> TorchDistribution:

@@ -24,7 +24,8 @@ class VAE(LatentProgram):
         hidden: widths of the decoder's hidden layers.
         nonlinearity: name of its activation.
         prior: p(z); standard normal unless given.
-        levels: number of values of a pixel: 2 gives Bernoulli, more give categorical pixels.
+        levels: number of values of a pixel.
+        likelihood: the family of one pixel, see ``pixel_family``.
     """
 
     def __init__(
@@ -35,9 +36,10 @@ class VAE(LatentProgram):
         nonlinearity: str = "tanh",
         prior: Prior | None = None,
         levels: int = 2,
+        likelihood: str = "auto",
     ) -> None:
         super().__init__(data_dim, latent_dim, levels=levels)
-        self.family = pixel_family(levels)
+        self.family = pixel_family(levels, likelihood)
         self.latent_prior = StandardNormal(latent_dim) if prior is None else prior
         self.decoder = mlp(latent_dim, hidden, data_dim * self.family.num_parameters, nonlinearity)
 

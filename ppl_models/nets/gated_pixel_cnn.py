@@ -1,0 +1,213 @@
+"""Gated PixelCNN's net: a vertical and a horizontal stack, no blind spot (van den Oord et al. 2016, 1606.05328)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import InvalidInput
+from ..ordering import Ordering
+from .autoregressive import AutoregressiveNet, Cache
+from .pixel_cnn import one_plane, pixel_features
+from .taps import TapConv, window
+
+Local = Callable[[int, Tensor], Tensor]
+
+
+def gate(drive: Tensor) -> Tensor:
+    """tanh(a) * sigmoid(b) of the two halves of the last dimension."""
+    a, b = drive.chunk(2, -1)
+    return torch.tanh(a) * torch.sigmoid(b)
+
+
+class GatedLayer(nn.Module):
+    """One layer of both stacks: the vertical one sees rows above, the horizontal one its row's past and the vertical
+    one."""
+
+    def __init__(
+        self, inputs: int, channels: int, kernel: int, size: tuple[int, int], context: int, dropout: float, first: bool
+    ) -> None:
+        super().__init__()
+        taps = window(kernel)
+        # The first layer reads pixels: neither the place's own row (vertical) nor the place itself (horizontal).
+        above = [tap for tap in taps if (tap[0] < 0 if first else tap[0] <= 0)]
+        before = [tap for tap in taps if tap[0] == 0 and (tap[1] < 0 if first else tap[1] <= 0)]
+        self.vertical = TapConv(inputs, 2 * channels, above, *size)
+        self.horizontal = TapConv(inputs, 2 * channels, before, *size)
+        self.link = nn.Linear(2 * channels, 2 * channels)
+        self.out = nn.Linear(channels, channels)
+        self.context = nn.Linear(context, 2 * channels, bias=False) if context else None
+        self.dropout = nn.Dropout(dropout)
+        self.first = first
+
+
+class GatedPixelCNNNet(AutoregressiveNet):
+    """(N, D) -> (N, D, P) by two stacks of gated convolutions.
+
+    The stacks need rows, which an ordering need not have: the pixel generated t-th lies at place t of a canvas in
+    raster order. For raster, reversed, and other orders that run through rows the canvas is the image or its mirror;
+    under other orders neighbours on the canvas are neighbours in time.
+
+    Args:
+        ordering: the order of generation.
+        shape: (1, H, W).
+        channels: of the features of each stack.
+        depth: number of gated layers, at least 1.
+        kernel, first_kernel: widths of the windows.
+        outputs: P.
+        dropout: on the horizontal stack's gates.
+        scale: factor on the pixel values.
+        position: give every place a learned bias, so that a conditional knows where it is.
+        context: size of a context vector per place, for a conditioned net; 0 for none.
+    """
+
+    def __init__(
+        self,
+        ordering: Ordering,
+        shape: Sequence[int],
+        channels: int = 32,
+        depth: int = 5,
+        kernel: int = 3,
+        first_kernel: int = 7,
+        outputs: int = 1,
+        dropout: float = 0.0,
+        scale: float = 1.0,
+        position: bool = True,
+        context: int = 0,
+    ) -> None:
+        super().__init__()
+        self.size = one_plane(shape, "Gated PixelCNN")
+        for name, value in (("channels", channels), ("depth", depth)):
+            if value < 1:
+                raise InvalidInput(name, value, "must be at least 1", "give a count")
+        self.channels, self.outputs, self.scale = channels, outputs, scale
+        self.layers = nn.ModuleList(
+            GatedLayer(
+                channels if number else 2,
+                channels,
+                kernel if number else first_kernel,
+                self.size,
+                context,
+                dropout,
+                number == 0,
+            )
+            for number in range(depth)
+        )
+        self.position = nn.Parameter(torch.zeros(len(ordering), 2 * channels)) if position else None
+        self.head = nn.Sequential(nn.ReLU(), nn.Linear(channels, channels), nn.ReLU(), nn.Linear(channels, outputs))
+        self.reorder(ordering)
+
+    def reorder(self, ordering: Ordering) -> None:
+        """Lay the pixels out on the canvas in another order."""
+        super().reorder(ordering)
+        device = self.head[1].weight.device
+        self.register_buffer("sequence", torch.tensor(ordering.sequence, device=device), persistent=False)
+        self.register_buffer("rank", torch.tensor(ordering.rank, device=device), persistent=False)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """(..., D), context (..., D, E) by pixel -> (..., D, P)."""
+        canvas = x.reshape(-1, x.shape[-1])[:, self.sequence]
+        features = pixel_features(canvas, self.scale).to(self.head[1].weight.dtype)
+        context = None if context is None else context.reshape(-1, *context.shape[-2:])[:, self.sequence]
+        drives = self.downward(features, lambda n, v: self.layers[n].vertical(v), slice(None), context)
+        links = [layer.link(drive) for layer, drive in zip(self.layers, drives, strict=True)]
+        y = self.rightward(features, links, lambda n, h: self.layers[n].horizontal(h), slice(None), context)
+        return y[:, self.rank].view(*x.shape, self.outputs)
+
+    def downward(self, v: Tensor, local: Local, places: Tensor | slice, context: Tensor | None = None) -> list[Tensor]:
+        """The vertical stack at some places: what enters each layer's gate, (N, B, 2C) each."""
+        drives = []
+        for number, layer in enumerate(self.layers):
+            drive = local(number, v)
+            if number == 0 and self.position is not None:
+                drive = drive + self.position[places]
+            if layer.context is not None:
+                drive = drive + layer.context(context)
+            drives.append(drive)
+            v = gate(drive)
+        return drives
+
+    def rightward(
+        self, h: Tensor, links: list[Tensor], local: Local, places: Tensor | slice, context: Tensor | None = None
+    ) -> Tensor:
+        """The horizontal stack and the read-out at some places: (N, B, 2) -> (N, B, P)."""
+        for number, (layer, link) in enumerate(zip(self.layers, links, strict=True)):
+            drive = local(number, h) + link
+            if layer.context is not None:
+                drive = drive + layer.context(context)
+            step = layer.out(layer.dropout(gate(drive)))
+            h = step if layer.first else h + step
+        return self.head(h)
+
+    def cache(self, rows: int, context: Tensor | None = None) -> Cache:
+        """Row activations: the vertical stack once per row, the horizontal one once per pixel; context (rows, D, E)."""
+        return GatedPixelCNNCache(self, rows, context)
+
+    def footprint(self) -> int:
+        """The gate inputs of all vertical layers stay until the horizontal stack has read them."""
+        return len(self.ordering) * (2 * self.channels * (len(self.layers) + 5) + self.outputs)
+
+
+class GatedPixelCNNCache(Cache):
+    """The inputs of every convolution of both stacks on the canvas, and what the vertical stack sends to this row."""
+
+    @torch.no_grad()
+    def __init__(self, net: GatedPixelCNNNet, rows: int, context: Tensor | None = None) -> None:
+        super().__init__(net.ordering)
+        self.net, self.width, self.row = net, net.size[1], -1
+        like = net.head[1].weight
+        self.places = torch.arange(len(net.ordering), device=like.device)
+        for number, layer in enumerate(net.layers):
+            inputs = layer.vertical.weight.shape[1]
+            for stack in "vh":
+                self.state[f"{stack}{number}"] = like.new_zeros(rows, len(self.places) + 1, inputs)
+            self.state[f"link{number}"] = like.new_zeros(rows, self.width, 2 * net.channels)
+        if context is not None:
+            self.state["context"] = context[:, net.sequence]
+
+    @property
+    def limit(self) -> int:
+        """To the end of the row: the next one's vertical stack reads this one whole."""
+        return min(self.width - self.step % self.width, super().limit)
+
+    def parameters(self, values: Tensor) -> Tensor:
+        """(rows, B) -> (rows, B, P)."""
+        if self.step // self.width != self.row:
+            self._enter_row()
+        places = self.places[self.step : self.step + values.shape[1]]
+        start = self.step % self.width
+        links = [self.state[f"link{n}"][:, start : start + len(places)] for n in range(len(self.net.layers))]
+        features = pixel_features(values, self.net.scale).to(self.state["h0"])
+        return self.net.rightward(features, links, self._local("h", places), places, self._context(places))
+
+    def _enter_row(self) -> None:
+        """The vertical stack of a new row, whose pixels it does not read."""
+        self.row = self.step // self.width
+        places = self.places[self.row * self.width : (self.row + 1) * self.width]
+        blank = self.state["v0"].new_zeros(len(self.state["v0"]), len(places), 2)
+        drives = self.net.downward(blank, self._local("v", places), places, self._context(places))
+        for number, (layer, drive) in enumerate(zip(self.net.layers, drives, strict=True)):
+            self.state[f"link{number}"] = layer.link(drive)
+
+    def _local(self, stack: str, places: Tensor) -> Local:
+        """The convolutions of a stack at some places, their inputs stored there first."""
+
+        def local(number: int, h: Tensor) -> Tensor:
+            memory = self.state[f"{stack}{number}"]
+            memory[:, places[0] : places[0] + len(places)] = h
+            layer = self.net.layers[number]
+            return (layer.vertical if stack == "v" else layer.horizontal).at(memory, places)
+
+        return local
+
+    def _context(self, places: Tensor) -> Tensor | None:
+        return self.state["context"][:, places] if "context" in self.state else None
+
+    def commit(self, values: Tensor) -> None:
+        """Put the pixels on the canvas, for both stacks."""
+        features = pixel_features(values, self.net.scale).to(self.state["h0"])
+        for memory in (self.state["v0"], self.state["h0"]):
+            memory[:, self.step : self.step + values.shape[1]] = features
+        self.step += values.shape[1]
