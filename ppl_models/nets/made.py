@@ -74,6 +74,7 @@ class AutoregressiveMLP(MaskedMLP, AutoregressiveNet):
         outputs: P.
         direct, nonlinearity, dropout: as ``MaskedMLP``.
         scale: factor on the pixel values.
+        companion: as ``MaskedLinear``.
         cycle: what is drawn anew in every pass in training: ``"none"``, ``"masks"`` (the degrees) or ``"orders"``
             (degrees and ordering: order-agnostic training). Evaluation always uses the saved structure.
 
@@ -91,11 +92,12 @@ class AutoregressiveMLP(MaskedMLP, AutoregressiveNet):
         dropout: float = 0.0,
         scale: float = 1.0,
         cycle: str = "none",
+        companion: bool = False,
     ) -> None:
         if cycle not in CYCLES:
             raise InvalidInput("cycle", cycle, "unknown", f"use {', '.join(CYCLES)}")
         rank = torch.tensor(ordering.rank)
-        super().__init__(rank[None, :] < rank[:, None], hidden, outputs, direct, nonlinearity, dropout)
+        super().__init__(rank[None, :] < rank[:, None], hidden, outputs, direct, nonlinearity, dropout, companion)
         self.ordering, self.scale, self.cycle = ordering, scale, cycle
         self.widths = tuple(hidden)
         for number, width in enumerate(self.widths):
@@ -174,21 +176,24 @@ class MADECache(Cache):
         self.scale, self.outputs = net.scale, net.outputs
         layers = net.masked_layers()
         masks = structure.masks(net.outputs, net.direct is not None, layers[0].weight.device)
-        dense = [layer.weight * mask for layer, mask in zip(layers, masks, strict=True)]
+        effective = [layer.effective(mask) for layer, mask in zip(layers, masks, strict=True)]
+        dense, biases = [weight for weight, _ in effective], [bias for _, bias in effective]
         sequence = torch.tensor(structure.ordering.sequence, device=dense[0].device)
         below, self.hidden, self.counts = sequence, [], []
         steps = torch.arange(len(sequence) + 1)
         for number, degrees in enumerate(structure.degrees):
             order = torch.argsort(degrees, stable=True).to(sequence.device)
-            self.hidden.append((dense[number][order][:, below].contiguous(), layers[number].bias[order]))
+            self.hidden.append((dense[number][order][:, below].contiguous(), biases[number][order]))
             self.counts.append(torch.searchsorted(degrees.cpu().sort().values, steps, right=True).tolist())
             below = order
         self.activation = next((m for m in net.layers if not isinstance(m, nn.Linear | nn.Dropout)), None)
-        self.output = (
-            self._per_step(dense[len(structure.degrees)][:, below], sequence),
-            layers[len(structure.degrees)].bias.view(-1, net.outputs)[sequence],
-        )
-        self.link = None if net.direct is None else self._per_step(dense[-1][:, sequence], sequence)
+        last = len(structure.degrees)
+        bias = biases[last]
+        self.link = None
+        if net.direct is not None:
+            self.link = self._per_step(dense[-1][:, sequence], sequence)
+            bias = bias if biases[-1] is None else bias + biases[-1]
+        self.output = (self._per_step(dense[last][:, below], sequence), bias.view(-1, net.outputs)[sequence])
         like = dense[0]
         self.state = {"x": like.new_zeros(rows, len(sequence))}
         for number, (weight, _) in enumerate(self.hidden):

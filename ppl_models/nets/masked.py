@@ -23,17 +23,34 @@ from .mlp import activation, check_widths
 
 
 class MaskedLinear(nn.Linear):
-    """y = (M * W) x + b with a fixed boolean mask M (out_features, in_features), saved with the weights."""
+    """y = (M * W) x + b with a fixed boolean mask M (out_features, in_features), saved with the weights.
+
+    Args:
+        mask: M.
+        bias: whether there is b.
+        companion: add (M * U) 1, with weights U of inputs that are always one (Germain et al. 2015, section 4.2): where
+            masks change, a unit then knows which inputs it sees, not only their values.
+    """
 
     mask: Tensor
 
-    def __init__(self, mask: Tensor, bias: bool = True) -> None:
+    def __init__(self, mask: Tensor, bias: bool = True, companion: bool = False) -> None:
         super().__init__(mask.shape[1], mask.shape[0], bias=bias)
         self.register_buffer("mask", mask.bool())
+        self.companion = nn.Parameter(torch.zeros_like(self.weight)) if companion else None
+
+    def effective(self, mask: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """The weight and the bias under a mask, the saved one unless given."""
+        mask = self.mask if mask is None else mask
+        bias = self.bias
+        if self.companion is not None:
+            added = (self.companion * mask).sum(1)
+            bias = added if bias is None else bias + added
+        return self.weight * mask, bias
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(..., in_features) -> (..., out_features), under another mask where one is given."""
-        return functional.linear(x, self.weight * (self.mask if mask is None else mask), self.bias)
+        return functional.linear(x, *self.effective(mask))
 
 
 def dependency_sets(adjacency: Tensor) -> Tensor:
@@ -73,6 +90,7 @@ class MaskedMLP(nn.Module):
         direct: add a masked linear link from the inputs to the outputs.
         nonlinearity: name of the activation.
         dropout: probability with which a hidden unit is silenced in training.
+        companion: as ``MaskedLinear``, in every layer.
 
     Raises:
         InvalidInput: for a width below 1, or a dropout outside [0, 1).
@@ -86,6 +104,7 @@ class MaskedMLP(nn.Module):
         direct: bool = False,
         nonlinearity: str = "relu",
         dropout: float = 0.0,
+        companion: bool = False,
     ) -> None:
         super().__init__()
         if not 0 <= dropout < 1:
@@ -98,14 +117,15 @@ class MaskedMLP(nn.Module):
         layers: list[nn.Module] = []
         for width in check_widths("hidden", hidden):
             above = assign_units(sets, width)
-            layers += [MaskedLinear(subset_mask(below, above)), activation(nonlinearity)]
+            layers += [MaskedLinear(subset_mask(below, above), companion=companion), activation(nonlinearity)]
             if dropout:
                 layers.append(nn.Dropout(dropout))
             below = above
-        layers.append(MaskedLinear(subset_mask(below, adjacency).repeat_interleave(outputs, 0)))
+        mask = subset_mask(below, adjacency).repeat_interleave(outputs, 0)
+        layers.append(MaskedLinear(mask, companion=companion))
         self.layers = nn.Sequential(*layers)
         link = adjacency.repeat_interleave(outputs, 0)
-        self.direct = MaskedLinear(link, bias=False) if direct and len(hidden) else None
+        self.direct = MaskedLinear(link, bias=False, companion=companion) if direct and len(hidden) else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Parameters per group, (..., I) -> (..., O, P)."""
@@ -151,4 +171,5 @@ class MaskedMLP(nn.Module):
 
 def _dense(layer: MaskedLinear, mask: Tensor) -> Callable[[Tensor], Tensor]:
     """The layer as a function, the mask multiplied in."""
-    return partial(functional.linear, weight=layer.weight * mask, bias=layer.bias)
+    weight, bias = layer.effective(mask)
+    return partial(functional.linear, weight=weight, bias=bias)

@@ -45,7 +45,12 @@ class GatedPixelCNN(AutoregressiveProgram):
         self.net = GatedPixelCNNNet(
             self.ordering,
             self.shape,
-            channels=channels, depth=depth, kernel=kernel, first_kernel=first_kernel, dropout=dropout, position=position,
+            channels=channels,
+            depth=depth,
+            kernel=kernel,
+            first_kernel=first_kernel,
+            dropout=dropout,
+            position=position,
             outputs=self.family.num_parameters,
             scale=self.scale,
         )

@@ -49,8 +49,17 @@ class MADE(AutoregressiveProgram):
         cycle: str = "none",
     ) -> None:
         super().__init__(data_dim, ordering=ordering, levels=levels, likelihood=likelihood, shape=shape)
+        # Under one ordering what a unit sees never changes, and companion weights would only repeat its bias.
         self.net = AutoregressiveMLP(
-            self.ordering, hidden, self.family.num_parameters, direct, nonlinearity, dropout, self.scale, cycle
+            self.ordering,
+            hidden,
+            self.family.num_parameters,
+            direct,
+            nonlinearity,
+            dropout,
+            self.scale,
+            cycle,
+            companion=cycle != "none",
         )
 
     @property

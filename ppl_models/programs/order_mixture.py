@@ -25,7 +25,8 @@ class OrderMixture(AutoregressiveProgram):
     Args:
         data_dim: D, the number of pixels.
         num_components: K.
-        hidden, direct, nonlinearity, dropout: as ``MADE``.
+        hidden, direct, nonlinearity, dropout: as ``MADE``. Every layer has companion weights (``MaskedLinear``), so that
+            a unit knows which pixels it sees.
         vary: what the components differ in: ``"orders"`` (orderings and masks) or ``"masks"``.
         fresh: train with a new structure at every pass (order-agnostic training); ``False`` trains the K saved ones.
         structure_seed: of the components.
@@ -60,7 +61,9 @@ class OrderMixture(AutoregressiveProgram):
         if vary not in ("orders", "masks"):
             raise InvalidInput("vary", vary, "unknown", "use orders or masks")
         outputs = self.family.num_parameters
-        self.net = AutoregressiveMLP(self.ordering, hidden, outputs, direct, nonlinearity, dropout, self.scale, vary)
+        self.net = AutoregressiveMLP(
+            self.ordering, hidden, outputs, direct, nonlinearity, dropout, self.scale, vary, companion=True
+        )
         self.fresh = fresh
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(structure_seed)

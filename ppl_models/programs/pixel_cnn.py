@@ -10,7 +10,9 @@ from .autoregressive import AutoregressiveProgram
 
 
 class PixelCNN(AutoregressiveProgram):
-    """p(x_t | x_<t) from residual blocks of masked convolutions. In raster order it has a blind spot to the upper right.
+    """p(x_t | x_<t) from residual blocks of masked convolutions.
+
+    In raster order it has a blind spot to the upper right.
 
     Args:
         data_dim: D, the number of pixels.
@@ -45,7 +47,12 @@ class PixelCNN(AutoregressiveProgram):
         self.net = PixelCNNNet(
             self.ordering,
             self.shape,
-            channels=channels, depth=depth, kernel=kernel, first_kernel=first_kernel, dropout=dropout, position=position,
+            channels=channels,
+            depth=depth,
+            kernel=kernel,
+            first_kernel=first_kernel,
+            dropout=dropout,
+            position=position,
             outputs=self.family.num_parameters,
             scale=self.scale,
         )

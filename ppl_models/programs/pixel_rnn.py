@@ -49,7 +49,12 @@ class PixelRNN(AutoregressiveProgram):
         self.net = PixelRNNNet(
             self.ordering,
             self.shape,
-            hidden=hidden, depth=depth, cell=cell, above=above, position=position, dropout=dropout,
+            hidden=hidden,
+            depth=depth,
+            cell=cell,
+            above=above,
+            position=position,
+            dropout=dropout,
             outputs=self.family.num_parameters,
             scale=self.scale,
         )

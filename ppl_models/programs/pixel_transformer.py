@@ -46,7 +46,12 @@ class PixelTransformer(AutoregressiveProgram):
         self.net = PixelTransformerNet(
             self.ordering,
             self.shape,
-            width=width, depth=depth, heads=heads, expansion=expansion, kernel=kernel, dropout=dropout,
+            width=width,
+            depth=depth,
+            heads=heads,
+            expansion=expansion,
+            kernel=kernel,
+            dropout=dropout,
             outputs=self.family.num_parameters,
             scale=self.scale,
         )
