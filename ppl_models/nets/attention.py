@@ -12,7 +12,7 @@ from torch.nn import functional
 from ..errors import InvalidInput
 from ..ordering import Ordering
 from .autoregressive import AutoregressiveNet, Cache
-from .pixel_cnn import pixel_features
+from .pixel_cnn import pixel_features, pixel_memory, remember
 from .taps import TapConv, causal_places, window
 
 
@@ -139,19 +139,25 @@ class PixelTransformerNet(AutoregressiveNet):
 
 
 class TransformerCache(Cache):
-    """Keys and values (rows, heads, D, width / heads) of every block, and the pixels so far."""
+    """Keys and values of every block, and the pixels so far, all in the order of generation.
+
+    Attention of a few queries to many keys is written out: the fused kernel is made for as many queries as keys, and
+    for one query took half of all time.
+    """
 
     @torch.no_grad()
     def __init__(self, net: PixelTransformerNet, rows: int, context: Tensor | None = None) -> None:
         super().__init__(net.ordering)
         self.net, like, data_dim = net, net.place, len(net.ordering)
+        self.window = None if net.window is None else net.window.reader(net.ordering)
         for number, block in enumerate(net.blocks):
-            for name in ("key", "value"):
-                size = (rows, block.heads, data_dim, net.width // block.heads)
-                self.state[f"{name}{number}"] = like.new_zeros(size)
-        # Image order with a zero at the end, as windows read it; the entry before the first token is zero too.
-        self.state["pixels"] = like.new_zeros(rows, data_dim + 1, 2)
-        self.before = [data_dim, *net.ordering.sequence[:-1]]
+            size = net.width // block.heads
+            # Keys lie (rows, heads, size, D), so that the first of them are one matrix without a copy.
+            self.state[f"key{number}"] = like.new_zeros(rows, block.heads, size, data_dim)
+            self.state[f"value{number}"] = like.new_zeros(rows, block.heads, data_dim, size)
+        self.state["pixels"] = pixel_memory(like, rows, data_dim)
+        # The first token has no pixel before it and reads zero, as the entry at the end does.
+        self.before = [data_dim, *range(data_dim - 1)]
         if context is not None:
             self.state["context"] = context
 
@@ -159,25 +165,28 @@ class TransformerCache(Cache):
         """(rows, B) -> (rows, B, P)."""
         net, start, stop = self.net, self.step, self.step + values.shape[1]
         places, pixels = net.sequence[start:stop], self.state["pixels"]
-        if values.shape[1] > 1:
-            pixels.index_copy_(1, places[:-1], pixel_features(values[:, :-1], net.scale).to(pixels))
-        before = pixels[:, self.before[start:stop]]
-        near = None if net.window is None else net.window.at(pixels, places)
+        if stop - start > 1:
+            remember(pixels, start, values[:, :-1], net.scale)
+        before = pixels[:, start - 1 : stop - 1] if start else pixels[:, self.before[:stop]]
+        near = None if self.window is None else self.window(pixels, start, stop)
         context = self.state["context"][:, places] if "context" in self.state else None
         h = net.embed(before, near, places, context)
-        seen = None
-        if stop - start > 1:
-            seen = torch.ones(stop - start, stop, dtype=torch.bool, device=h.device).tril(start)
         for number, block in enumerate(net.blocks):
-            query, key, value = block.heads_of(h)
-            keys, kept = self.state[f"key{number}"], self.state[f"value{number}"]
-            keys[:, :, start:stop], kept[:, :, start:stop] = key, value
-            attended = functional.scaled_dot_product_attention(query, keys[:, :, :stop], kept[:, :, :stop], seen)
-            h = block.finish(h, attended)
+            h = block.finish(h, self._attend(number, *block.heads_of(h)))
         return net.head(h) + net.output_bias[places]
+
+    def _attend(self, number: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attention of B queries (rows, heads, B, size) to all keys up to their own."""
+        start, stop = self.step, self.step + query.shape[2]
+        keys, values = self.state[f"key{number}"], self.state[f"value{number}"]
+        keys[..., start:stop], values[:, :, start:stop] = key.transpose(2, 3), value
+        scores = (query * query.shape[-1] ** -0.5) @ keys[..., :stop]
+        if stop - start > 1:
+            later = torch.ones(stop - start, stop, dtype=torch.bool, device=scores.device).triu(start + 1)
+            scores = scores.masked_fill(later, -torch.inf)
+        return torch.softmax(scores, -1) @ values[:, :, :stop]
 
     def commit(self, values: Tensor) -> None:
         """Remember the pixels; their keys and values were stored when they were computed."""
-        places, pixels = self.net.sequence[self.step : self.step + values.shape[1]], self.state["pixels"]
-        pixels.index_copy_(1, places, pixel_features(values, self.net.scale).to(pixels))
+        remember(self.state["pixels"], self.step, values, self.net.scale)
         self.step += values.shape[1]

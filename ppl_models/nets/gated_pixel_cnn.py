@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from ..errors import InvalidInput
 from ..ordering import Ordering
 from .autoregressive import AutoregressiveNet, Cache
-from .pixel_cnn import one_plane, pixel_features
+from .pixel_cnn import one_plane, pixel_features, pixel_memory, remember
 from .taps import TapConv, window
 
-Local = Callable[[int, Tensor], Tensor]
+Local = Callable[[int, Tensor | None], Tensor]
 
 
 def gate(drive: Tensor) -> Tensor:
@@ -116,7 +116,9 @@ class GatedPixelCNNNet(AutoregressiveNet):
         y = self.rightward(features, links, lambda n, h: self.layers[n].horizontal(h), slice(None), context)
         return y[:, self.rank].view(*x.shape, self.outputs)
 
-    def downward(self, v: Tensor, local: Local, places: Tensor | slice, context: Tensor | None = None) -> list[Tensor]:
+    def downward(
+        self, v: Tensor | None, local: Local, places: Tensor | slice, context: Tensor | None = None
+    ) -> list[Tensor]:
         """The vertical stack at some places: what enters each layer's gate, (N, B, 2C) each."""
         drives = []
         for number, layer in enumerate(self.layers):
@@ -130,7 +132,7 @@ class GatedPixelCNNNet(AutoregressiveNet):
         return drives
 
     def rightward(
-        self, h: Tensor, links: list[Tensor], local: Local, places: Tensor | slice, context: Tensor | None = None
+        self, h: Tensor | None, links: list[Tensor], local: Local, places: Tensor | slice, context: Tensor | None = None
     ) -> Tensor:
         """The horizontal stack and the read-out at some places: (N, B, 2) -> (N, B, P)."""
         for number, (layer, link) in enumerate(zip(self.layers, links, strict=True)):
@@ -157,12 +159,15 @@ class GatedPixelCNNCache(Cache):
     def __init__(self, net: GatedPixelCNNNet, rows: int, context: Tensor | None = None) -> None:
         super().__init__(net.ordering)
         self.net, self.width, self.row = net, net.size[1], -1
-        like = net.head[1].weight
-        self.places = torch.arange(len(net.ordering), device=like.device)
-        for number, layer in enumerate(net.layers):
-            inputs = layer.vertical.weight.shape[1]
-            for stack in "vh":
-                self.state[f"{stack}{number}"] = like.new_zeros(rows, len(self.places) + 1, inputs)
+        like, data_dim = net.head[1].weight, len(net.ordering)
+        self.readers = {
+            "v": [layer.vertical.reader() for layer in net.layers],
+            "h": [layer.horizontal.reader() for layer in net.layers],
+        }
+        self.state["pixels"] = pixel_memory(like, rows, data_dim)
+        for number in range(len(net.layers)):
+            for stack in "vh" if number else "":
+                self.state[f"{stack}{number}"] = like.new_zeros(rows, data_dim + 1, net.channels)
             self.state[f"link{number}"] = like.new_zeros(rows, self.width, 2 * net.channels)
         if context is not None:
             self.state["context"] = context[:, net.sequence]
@@ -174,40 +179,38 @@ class GatedPixelCNNCache(Cache):
 
     def parameters(self, values: Tensor) -> Tensor:
         """(rows, B) -> (rows, B, P)."""
-        if self.step // self.width != self.row:
-            self._enter_row()
-        places = self.places[self.step : self.step + values.shape[1]]
-        start = self.step % self.width
-        links = [self.state[f"link{n}"][:, start : start + len(places)] for n in range(len(self.net.layers))]
-        features = pixel_features(values, self.net.scale).to(self.state["h0"])
-        return self.net.rightward(features, links, self._local("h", places), places, self._context(places))
+        start, stop = self.step, self.step + values.shape[1]
+        if stop - start > 1:
+            remember(self.state["pixels"], start, values[:, :-1], self.net.scale)
+        if start // self.width != self.row:
+            self._enter_row(start // self.width)
+        column = start % self.width
+        links = [self.state[f"link{n}"][:, column : column + stop - start] for n in range(len(self.net.layers))]
+        places = slice(start, stop)
+        return self.net.rightward(None, links, self._local("h", places), places, self._context(places))
 
-    def _enter_row(self) -> None:
+    def _enter_row(self, row: int) -> None:
         """The vertical stack of a new row, whose pixels it does not read."""
-        self.row = self.step // self.width
-        places = self.places[self.row * self.width : (self.row + 1) * self.width]
-        blank = self.state["v0"].new_zeros(len(self.state["v0"]), len(places), 2)
-        drives = self.net.downward(blank, self._local("v", places), places, self._context(places))
+        self.row, places = row, slice(row * self.width, (row + 1) * self.width)
+        drives = self.net.downward(None, self._local("v", places), places, self._context(places))
         for number, (layer, drive) in enumerate(zip(self.net.layers, drives, strict=True)):
             self.state[f"link{number}"] = layer.link(drive)
 
-    def _local(self, stack: str, places: Tensor) -> Local:
-        """The convolutions of a stack at some places, their inputs stored there first."""
+    def _local(self, stack: str, places: slice) -> Local:
+        """The convolutions of a stack at some places, their inputs stored there first; the pixels are there already."""
 
-        def local(number: int, h: Tensor) -> Tensor:
-            memory = self.state[f"{stack}{number}"]
-            memory[:, places[0] : places[0] + len(places)] = h
-            layer = self.net.layers[number]
-            return (layer.vertical if stack == "v" else layer.horizontal).at(memory, places)
+        def local(number: int, h: Tensor | None) -> Tensor:
+            memory = self.state[f"{stack}{number}" if number else "pixels"]
+            if number:
+                memory[:, places] = h
+            return self.readers[stack][number](memory, places.start, places.stop)
 
         return local
 
-    def _context(self, places: Tensor) -> Tensor | None:
+    def _context(self, places: slice) -> Tensor | None:
         return self.state["context"][:, places] if "context" in self.state else None
 
     def commit(self, values: Tensor) -> None:
-        """Put the pixels on the canvas, for both stacks."""
-        features = pixel_features(values, self.net.scale).to(self.state["h0"])
-        for memory in (self.state["v0"], self.state["h0"]):
-            memory[:, self.step : self.step + values.shape[1]] = features
+        """Put the pixels on the canvas."""
+        remember(self.state["pixels"], self.step, values, self.net.scale)
         self.step += values.shape[1]

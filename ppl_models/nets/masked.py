@@ -28,7 +28,7 @@ class MaskedLinear(nn.Linear):
     Args:
         mask: M.
         bias: whether there is b.
-        companion: add (M * U) 1, with weights U of inputs that are always one (Germain et al. 2015, section 4.2): where
+        companion: add (M * U) 1, with weights U of inputs that are always one (Germain et al. 2015): where
             masks change, a unit then knows which inputs it sees, not only their values.
     """
 

@@ -13,7 +13,7 @@ from ..ordering import Ordering
 from .autoregressive import AutoregressiveNet, Cache
 from .taps import TapConv, causal_places, window
 
-Local = Callable[[int, Tensor], Tensor]
+Local = Callable[[int, Tensor | None], Tensor]
 
 
 def one_plane(shape: Sequence[int], program: str) -> tuple[int, int]:
@@ -118,7 +118,9 @@ class PixelCNNNet(AutoregressiveNet):
         y = self.through(features, lambda number, h: convs[number](h), slice(None), context)
         return y.view(*x.shape, self.outputs)
 
-    def through(self, features: Tensor, local: Local, places: Tensor | slice, context: Tensor | None = None) -> Tensor:
+    def through(
+        self, features: Tensor | None, local: Local, places: Tensor | slice, context: Tensor | None = None
+    ) -> Tensor:
         """All layers at some places: pixel features (N, B, 2) -> (N, B, P). ``local(n, h)`` is the n-th convolution;
         it alone looks at other places, so that a cache need replace nothing else."""
         h = local(0, features)
@@ -139,37 +141,53 @@ class PixelCNNNet(AutoregressiveNet):
         return len(self.ordering) * max(5 * self.head[1].out_features, self.outputs + self.head[1].out_features)
 
 
+def pixel_memory(like: Tensor, rows: int, data_dim: int) -> Tensor:
+    """Room for the features of all pixels, (rows, D + 1, 2): no value yet, and an end that is zero."""
+    memory = like.new_zeros(rows, data_dim + 1, 2)
+    # A place that is not generated yet is never read, so that the second channel can be there from the start.
+    memory[:, :-1, 1] = 1
+    return memory
+
+
+def remember(memory: Tensor, start: int, values: Tensor, scale: float) -> None:
+    """Write pixel values (rows, B) from entry ``start`` on, as ``pixel_features`` does."""
+    memory[:, start : start + values.shape[1], 0] = values * (2 * scale) - 1
+
+
 class PixelCNNCache(Cache):
-    """Per convolution a memory (rows, D + 1, C) of its inputs, zero where nothing was generated, and at the end."""
+    """Per convolution a memory (rows, D + 1, C) of its inputs in the order of generation; the last entry is zero."""
 
     @torch.no_grad()
     def __init__(self, net: PixelCNNNet, rows: int, context: Tensor | None = None) -> None:
         super().__init__(net.ordering)
         self.net = net
-        self.convs = [net.first, *(block.conv for block in net.blocks)]
-        like = net.first.weight
+        convs = [net.first, *(block.conv for block in net.blocks)]
+        self.readers = [conv.reader(net.ordering) for conv in convs]
+        like, data_dim = net.first.weight, len(net.ordering)
         self.sequence = torch.tensor(net.ordering.sequence, device=like.device)
-        for number, conv in enumerate(self.convs):
-            self.state[f"memory{number}"] = like.new_zeros(rows, len(self.sequence) + 1, conv.weight.shape[1])
+        self.state["memory0"] = pixel_memory(like, rows, data_dim)
+        for number, conv in enumerate(convs[1:], 1):
+            self.state[f"memory{number}"] = like.new_zeros(rows, data_dim + 1, conv.weight.shape[1])
         if context is not None:
             self.state["context"] = context
 
     def parameters(self, values: Tensor) -> Tensor:
         """(rows, B) -> (rows, B, P)."""
-        places = self.sequence[self.step : self.step + values.shape[1]]
+        start, stop = self.step, self.step + values.shape[1]
+        if stop - start > 1:
+            remember(self.state["memory0"], start, values[:, :-1], self.net.scale)
+        places = self.sequence[start:stop]
         context = self.state["context"][:, places] if "context" in self.state else None
 
-        def local(number: int, h: Tensor) -> Tensor:
+        def local(number: int, h: Tensor | None) -> Tensor:
             memory = self.state[f"memory{number}"]
-            memory.index_copy_(1, places, h)
-            return self.convs[number].at(memory, places)
+            if number:
+                memory[:, start:stop] = h
+            return self.readers[number](memory, start, stop)
 
-        return self.net.through(
-            pixel_features(values, self.net.scale).to(self.state["memory0"]), local, places, context
-        )
+        return self.net.through(None, local, places, context)
 
     def commit(self, values: Tensor) -> None:
         """Remember the pixels; the features beside them were stored when they were computed."""
-        places = self.sequence[self.step : self.step + values.shape[1]]
-        self.state["memory0"].index_copy_(1, places, pixel_features(values, self.net.scale).to(self.state["memory0"]))
+        remember(self.state["memory0"], self.step, values, self.net.scale)
         self.step += values.shape[1]

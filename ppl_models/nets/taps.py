@@ -118,3 +118,29 @@ class TapConv(nn.Module):
         index = self.places[places][:, self.used]
         taps = memory.index_select(1, index.flatten()).view(len(memory), len(index), -1)
         return functional.linear(taps, self.weight[self.used].flatten(0, 1).T, self.bias)
+
+    def reader(self, ordering: Ordering | None = None) -> TapReader:
+        """``at`` for many calls with today's weights; with an ordering the memory is in the order of generation."""
+        index = self.places[:, self.used]
+        if ordering is not None:
+            rank = torch.tensor([*ordering.rank, len(ordering)], device=index.device)
+            index = rank[index[list(ordering.sequence)]]
+        return TapReader(index, self.weight[self.used].flatten(0, 1).T.contiguous(), self.bias)
+
+
+class TapReader:
+    """What ``TapConv.at`` computes, prepared once: a cache asks for one place some thousands of times.
+
+    Args:
+        index: which entries of the memory a place reads, (D, T).
+        weight: (O, T * C).
+        bias: (O,).
+    """
+
+    def __init__(self, index: Tensor, weight: Tensor, bias: Tensor) -> None:
+        self.index, self.weight, self.bias = index.contiguous(), weight, bias
+
+    def __call__(self, memory: Tensor, start: int, stop: int) -> Tensor:
+        """Places ``start`` to ``stop`` of memory (N, D + 1, C) -> (N, B, O)."""
+        taps = memory.index_select(1, self.index[start:stop].view(-1))
+        return functional.linear(taps.view(len(memory), stop - start, -1), self.weight, self.bias)
