@@ -11,9 +11,11 @@ from .base import Objective
 from .elbo import NegativeElbo, PyroElbo
 from .likelihood import NegativeLogLikelihood
 from .reconstruction import ReconstructionError
+from .scheduled_sampling import ScheduledSampling
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
-    objective.name: objective for objective in (NegativeLogLikelihood, NegativeElbo, ReconstructionError)
+    objective.name: objective
+    for objective in (NegativeLogLikelihood, NegativeElbo, ReconstructionError, ScheduledSampling)
 }
 
 
@@ -42,6 +44,7 @@ __all__ = [
     "Objective",
     "PyroElbo",
     "ReconstructionError",
+    "ScheduledSampling",
     "default_objective",
     "find_objective",
 ]

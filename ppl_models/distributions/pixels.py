@@ -7,6 +7,7 @@ sampler gives the same draw for the same noise), and hand out the same distribut
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import pyro.distributions as dist
@@ -16,9 +17,13 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.nn import functional
 
-from ..errors import InvalidInput
+from ..errors import InvalidInput, nearest
+from .logistic import DiscretizedLogisticMixture
 
 NO_SHAPE = torch.Size()
+# Up to here "auto" gives every level a parameter of its own.
+MAX_CATEGORICAL = 32
+COMPONENTS = 5
 
 
 def at_least_float32(parameters: Tensor) -> Tensor:
@@ -119,21 +124,82 @@ class CategoricalPixels(PixelFamily):
         return GreyLevels(logits=at_least_float32(parameters))
 
 
+class LogisticPixels(PixelFamily):
+    """A mixture of K logistic densities, integrated over the bins of the levels (Salimans et al. 2017, 1701.05517).
+
+    3 K parameters serve all levels, however many, and neighbouring levels get neighbouring probabilities. They are K
+    mixture logits, K means and K log scales. Parameters of zero give spread-out components: the means lie in the
+    middles of K equal parts of [-1, 1], on which the levels are measured, and the scales are a quarter of a part,
+    1 / (2 K), together nearly uniform. Without these offsets they would be K equal components with equal gradients.
+
+    Args:
+        levels: number of values of a pixel.
+        components: K.
+
+    Raises:
+        InvalidInput: for fewer than 2 levels, or K < 1.
+    """
+
+    def __init__(self, levels: int, components: int = COMPONENTS) -> None:
+        if levels < 2:
+            raise InvalidInput("levels", levels, "a pixel takes at least two values", "give 256 for 8-bit")
+        if components < 1:
+            raise InvalidInput("components", components, "a mixture has components", "give K >= 1")
+        self.levels, self.components, self.num_parameters = levels, components, 3 * components
+
+    def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
+        """log of the mixture's mass in the bin of x, without a table of the levels."""
+        return self._mixture(parameters, validate_args=False).log_prob(x)
+
+    def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """The smallest level whose cumulative probability exceeds the uniform, by bisection."""
+        return self._mixture(parameters, validate_args=False).icdf(noise).to(noise.dtype)
+
+    def distribution(self, parameters: Tensor) -> TorchDistribution:
+        """``DiscretizedLogisticMixture``."""
+        return self._mixture(parameters)
+
+    def _mixture(self, parameters: Tensor, validate_args: bool | None = None) -> DiscretizedLogisticMixture:
+        """(..., 3 K) -> batch shape (...)."""
+        logits, means, log_scales = at_least_float32(parameters).chunk(3, -1)
+        count = self.components
+        middles = torch.linspace(1 / count - 1, 1 - 1 / count, count, dtype=means.dtype, device=means.device)
+        log_scales = log_scales - math.log(2 * count)
+        return DiscretizedLogisticMixture(logits, means + middles, log_scales, self.levels, validate_args=validate_args)
+
+
 def pixel_family(levels: int, likelihood: str = "auto") -> PixelFamily:
     """The family of one pixel for images of so many levels.
 
     Args:
         levels: number of values of a pixel.
-        likelihood: ``"bernoulli"``, ``"categorical"``, or ``"auto"``: Bernoulli for 2 levels, categorical beyond.
+        likelihood: ``"bernoulli"`` (2 levels), ``"categorical"``, ``"logistic:K"`` for a mixture of K discretized
+            logistics (``"logistic"`` for 5), or ``"auto"``: Bernoulli for 2 levels, categorical up to 32, and
+            ``"logistic:5"`` beyond.
 
     Raises:
-        InvalidInput: for fewer than 2 levels, an unknown family, or Bernoulli for more than 2 levels.
+        InvalidInput: for fewer than 2 levels, an unknown family, Bernoulli for more than 2 levels, or K < 1.
     """
     if levels < 2:
-        raise InvalidInput(
-            "levels",
-            levels,
-            "a pixel takes at least two values",
-            "give 2 for binary, 256 for 8-bit",
-        )
-    return BernoulliPixels() if levels == 2 else CategoricalPixels(levels)
+        raise InvalidInput("levels", levels, "a pixel takes at least two values", "give 2 for binary, 256 for 8-bit")
+    name, colon, count = str(likelihood).partition(":")
+    if name == "auto" and not colon:
+        name = "bernoulli" if levels == 2 else "categorical" if levels <= MAX_CATEGORICAL else "logistic"
+    if name == "logistic":
+        return LogisticPixels(levels, _components(likelihood, count) if colon else COMPONENTS)
+    if colon or name not in ("bernoulli", "categorical"):
+        known = ["auto", "bernoulli", "categorical", "logistic", "logistic:K"]
+        raise InvalidInput("likelihood", likelihood, "unknown family of a pixel", nearest(str(likelihood), known))
+    if name == "categorical":
+        return CategoricalPixels(levels)
+    if levels > 2:
+        remedy = "use categorical or logistic:K, or binarize the images"
+        raise InvalidInput("likelihood", likelihood, f"pixels take {levels} values", remedy)
+    return BernoulliPixels()
+
+
+def _components(likelihood: str, count: str) -> int:
+    """K of ``"logistic:K"``."""
+    if not count.isdecimal() or int(count) < 1:
+        raise InvalidInput("likelihood", likelihood, "K counts components", "write for example logistic:5")
+    return int(count)

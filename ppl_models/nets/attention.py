@@ -115,16 +115,17 @@ class PixelTransformerNet(AutoregressiveNet):
         before = functional.pad(features[:, self.sequence[:-1]], (0, 0, 1, 0))
         near = None if self.window is None else self.window(features)[:, self.sequence]
         context = None if context is None else context.reshape(-1, *context.shape[-2:])[:, self.sequence]
-        h = self.embed(before, near, self.sequence, context)
+        h = self.embed(before, near, self.place[self.sequence], context)
         for block in self.blocks:
             query, key, value = block.heads_of(h)
             h = block.finish(h, functional.scaled_dot_product_attention(query, key, value, is_causal=True))
         y = self.head(h) + self.output_bias[self.sequence]
         return y[:, self.rank].view(*x.shape, self.outputs)
 
-    def embed(self, before: Tensor, near: Tensor | None, places: Tensor, context: Tensor | None) -> Tensor:
-        """Tokens of some places (N, B, width), given the features (N, B, 2) of the pixels just before."""
-        h = self.place[places] + self.value(before)
+    def embed(self, before: Tensor, near: Tensor | None, place: Tensor, context: Tensor | None) -> Tensor:
+        """Tokens (N, B, width) of places whose learned vectors are ``place``, given the features (N, B, 2) of the pixels
+        just before."""
+        h = place + self.value(before)
         if near is not None:
             h = h + near
         return h if self.context is None else h + self.context(context)
@@ -156,6 +157,7 @@ class TransformerCache(Cache):
             self.state[f"key{number}"] = like.new_zeros(rows, block.heads, size, data_dim)
             self.state[f"value{number}"] = like.new_zeros(rows, block.heads, data_dim, size)
         self.state["pixels"] = pixel_memory(like, rows, data_dim)
+        self.place, self.bias = net.place[net.sequence], net.output_bias[net.sequence]
         # The first token has no pixel before it and reads zero, as the entry at the end does.
         self.before = [data_dim, *range(data_dim - 1)]
         if context is not None:
@@ -164,16 +166,16 @@ class TransformerCache(Cache):
     def parameters(self, values: Tensor) -> Tensor:
         """(rows, B) -> (rows, B, P)."""
         net, start, stop = self.net, self.step, self.step + values.shape[1]
-        places, pixels = net.sequence[start:stop], self.state["pixels"]
+        pixels = self.state["pixels"]
         if stop - start > 1:
             remember(pixels, start, values[:, :-1], net.scale)
         before = pixels[:, start - 1 : stop - 1] if start else pixels[:, self.before[:stop]]
         near = None if self.window is None else self.window(pixels, start, stop)
-        context = self.state["context"][:, places] if "context" in self.state else None
-        h = net.embed(before, near, places, context)
+        context = self.state["context"][:, net.sequence[start:stop]] if "context" in self.state else None
+        h = net.embed(before, near, self.place[start:stop], context)
         for number, block in enumerate(net.blocks):
             h = block.finish(h, self._attend(number, *block.heads_of(h)))
-        return net.head(h) + net.output_bias[places]
+        return net.head(h) + self.bias[start:stop]
 
     def _attend(self, number: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attention of B queries (rows, heads, B, size) to all keys up to their own."""

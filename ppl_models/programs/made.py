@@ -23,7 +23,7 @@ class MADE(AutoregressiveProgram):
         ordering: order of generation: a name (``"raster"``, ``"random:7"``), pixel indices, or an ``Ordering``.
         nonlinearity: name of the hidden activation.
         dropout: probability with which a hidden unit is silenced in training.
-        levels: number of values of a pixel: 2 gives Bernoulli, more give categorical conditionals.
+        levels: number of values of a pixel.
         likelihood: the family of one pixel, see ``pixel_family``.
         shape: (C, H, W), for orderings that know of rows and columns.
         cycle: the paper's training with masks drawn anew at every update: ``"none"``, ``"masks"`` (degrees of the
