@@ -10,102 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from ppl_models.autoencoder import REASON, NotADensity
-from ppl_models.errors import InvalidInput, nearest
+from ppl_models.errors import InvalidInput
 from ppl_models.guides import GuideProgram
 from ppl_models.recipes import FROM_DATA, GIVEN_TO_GUIDES, find_recipe
 
 from .data import ImageData
 from .objectives import find_objective
 from .run import commit, versions
+from .training import Training, default_training
 from .user_guides import source_of
-
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda progress: 1.0,
-    "linear": lambda progress: max(0.02, 1 - progress),
-}
-
-# Fabric's that hold for every program: images are float32, and weights and log-probabilities are in no less.
-PRECISIONS = ("32-true", "bf16-mixed")
-
-# From this many training images on, the defaults are those for large sets.
-LARGE = 10_000
-
-
-@dataclass(frozen=True)
-class Training:
-    """How a pair is trained. ``default_training`` gives what is used unless told otherwise.
-
-    Args:
-        epochs: passes over the training images.
-        batch_size: images per update.
-        learning_rate, weight_decay: of AdamW.
-        schedule: of the learning rate over the epochs: ``"linear"`` (down to 2%) or ``"constant"``.
-        average: decay of the weights' moving average, which is validated and kept; 0 for none.
-        patience: epochs without improvement on validation; ``None`` never stops early.
-        clip_norm: largest norm of the gradient.
-        max_seconds: wall time after which no further epoch starts.
-        precision: Fabric's, one of ``PRECISIONS``.
-    """
-
-    epochs: int = 150
-    batch_size: int = 50
-    learning_rate: float = 3e-3
-    weight_decay: float = 0.0
-    schedule: str = "linear"
-    average: float = 0.99
-    patience: int | None = 30
-    clip_norm: float | None = None
-    max_seconds: float | None = None
-    precision: str = "32-true"
-
-    def check(self) -> None:
-        """Raise ``InvalidInput`` for settings that cannot train."""
-        for name in ("epochs", "batch_size", "patience"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InvalidInput(f"--{name.replace('_', '-')}", value, "must be at least 1", "give a count")
-        for name in ("learning_rate", "clip_norm", "max_seconds"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise InvalidInput(
-                    f"--{name.replace('_', '-')}",
-                    value,
-                    "must be positive",
-                    "give for example 0.001",
-                )
-        if not self.weight_decay >= 0:
-            raise InvalidInput("--weight-decay", self.weight_decay, "must not be negative", "give 0 for none")
-        if self.precision not in PRECISIONS:
-            known = nearest(self.precision, PRECISIONS)
-            raise InvalidInput("--precision", self.precision, "unknown precision", known)
-        if not 0 <= self.average < 1:
-            raise InvalidInput("--average", self.average, "a decay lies in [0, 1)", "give for example 0.99")
-        if self.schedule not in SCHEDULES:
-            raise InvalidInput("--schedule", self.schedule, "unknown schedule", f"use {' or '.join(SCHEDULES)}")
-
-    def scheduler(self, optimizer: Optimizer) -> LRScheduler:
-        """The learning-rate scheduler, stepped once per epoch."""
-        return LambdaLR(optimizer, lambda epoch: SCHEDULES[self.schedule](epoch / self.epochs))
-
-
-# A table of free log-odds has no layers whose steps must be small, and some of its entries have far to go.
-LEARNING_RATES = {"independent_pixels": 0.05}
-
-
-def default_training(recipe: str, num_images: int) -> Training:
-    """The defaults for a recipe on so many images.
-
-    Small sets take 150 epochs of batches of 50, large ones 40 of 100. How they were chosen, on validation images, is in
-    ``docs/settings.md``.
-    """
-    settings = Training()
-    if num_images >= LARGE:
-        settings = Training(epochs=40, batch_size=100, learning_rate=1e-3, average=0.999, patience=10)
-    return replace(settings, learning_rate=LEARNING_RATES.get(recipe, settings.learning_rate))
 
 
 @dataclass(frozen=True)
@@ -122,6 +37,7 @@ class Job:
         objective, objective_arguments: in place of the pair's default.
         training: settings; those for the size of the data unless given.
         device: ``auto``, ``cpu`` or ``cuda``.
+        ordering_source: the name by which the ordering in ``recipe_arguments`` was found from the images, if it was.
     """
 
     recipe: str
@@ -135,6 +51,7 @@ class Job:
     objective_arguments: Mapping[str, Any] = field(default_factory=dict)
     training: Training | None = None
     device: str = "auto"
+    ordering_source: str | None = None
 
     def settings(self) -> Training:
         """The training settings."""
@@ -182,6 +99,8 @@ def describe_job(job: Job, objective: str, program: nn.Module, guide: GuideProgr
         "versions": versions(),
         "commit": commit(),
     }
+    if job.ordering_source is not None:
+        config["ordering_source"] = job.ordering_source
     return {**config, "refusal": REASON} if baseline else config
 
 

@@ -11,7 +11,7 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor, nn
 
 from ppl_models.autoencoder import REASON, NotADensity
-from ppl_models.distributions import Autoregressive
+from ppl_models.distributions import Autoregressive, MixtureOfOrders
 from ppl_models.program import TractableProgram
 
 from .estimators.base import evaluation_mode
@@ -81,33 +81,41 @@ def score(module: nn.Module, images: Tensor) -> None:
 
 
 def layers_of(module: nn.Module, call: Any) -> list[dict[str, Any]]:
-    """The leaf layers in the order in which ``call`` runs them, with the sizes that pass through them."""
-    layers: list[dict[str, Any]] = []
+    """The layers in the order in which ``call`` first runs them, with the sizes that pass through them.
+
+    A layer is a module without parts, or one with parameters of its own beside its parts, of which it then counts those
+    alone. A layer that runs several times is listed once.
+    """
+    layers: dict[str, dict[str, Any]] = {}
 
     def record(path: str) -> Any:
         def hook(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            output = output[0] if isinstance(output, tuple) else output  # a recurrence gives its state too
             if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
-                count = sum(p.numel() for p in layer.parameters())
+                count = sum(p.numel() for p in layer.parameters(recurse=False))
                 sizes = {"input": list(inputs[0].shape[1:]), "output": list(output.shape[1:])}
-                layers.append({"path": path, "type": type(layer).__name__, **sizes, "parameters": count})
+                layers.setdefault(path, {"path": path, "type": type(layer).__name__, **sizes, "parameters": count})
 
         return hook
 
-    leaves = [(path, layer) for path, layer in module.named_modules() if path and not list(layer.children())]
-    handles = [layer.register_forward_hook(record(path)) for path, layer in leaves]
+    parts = [(path, part) for path, part in module.named_modules() if path]
+    parts = [(path, part) for path, part in parts if not list(part.children()) or list(part.parameters(recurse=False))]
+    handles = [part.register_forward_hook(record(path)) for path, part in parts]
     try:
         with torch.no_grad():
             call()
     finally:
         for handle in handles:
             handle.remove()
-    return layers
+    return list(layers.values())
 
 
 def generation_of(program: nn.Module) -> dict[str, Any]:
     """How the program draws an image: all pixels at once, or one after the other."""
     if isinstance(program, TractableProgram):
         distribution = program.distribution()
+        if isinstance(distribution, MixtureOfOrders):  # a component first, here the first one
+            distribution = distribution.components[0]
         if isinstance(distribution, Autoregressive):
             sequence = list(distribution.ordering.sequence)
             return {"kind": "autoregressive", "passes": len(sequence), "ordering": sequence}

@@ -15,8 +15,10 @@ from ppl_models.recipes import FROM_DATA, GIVEN_TO_GUIDES, find_recipe
 
 from .cli import Tokens, parse, parse_options, take_prefixed
 from .data import load_data
-from .jobs import Job, Training, default_training
+from .jobs import Job
 from .objectives import find_objective
+from .orderings import with_ordering
+from .training import Training, default_training
 from .user_guides import find_guide
 
 
@@ -106,9 +108,10 @@ def jobs(argv: Sequence[str], description: str | None = None) -> tuple[list[Job]
         **{f.name: given[f.name] for f in fields(Training) if f.name in given},
     )
     out = Path(options.out)
+    recipe_arguments, ordering_source = with_ordering(recipe_arguments, data)
     job = Job(
         options.recipe, data, out, options.seed, recipe_arguments, guide, guide_arguments,
-        options.objective, objective_arguments, training, options.device,
+        options.objective, objective_arguments, training, options.device, ordering_source,
     )  # fmt: skip
     return of_seeds(job, options.seeds) if options.seeds else [job], options
 

@@ -12,9 +12,10 @@ import pytest
 pytest.importorskip("torch")
 
 from inference.data import image_data
-from inference.jobs import Job, Training
+from inference.jobs import Job
 from inference.run import load_run
 from inference.train import train
+from inference.training import Training
 from inference.user_guides import find_guide
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -130,7 +130,8 @@ class Autoregressive(TorchDistribution):
                 ``"cached"`` (one cheap step per pixel, where the net has a cache), or ``"auto"``, see ``sampler``.
             noise: uniforms of the shape of the result. Every method draws them first and turns them into pixels by the
                 inverse distribution function, so the same noise gives the same images.
-            block: steps per block of the fixed point; ``None`` iterates over the whole image.
+            block: steps per block of the fixed point; ``None`` iterates over the whole image, or with ``"auto"`` takes
+                what the net's rule says.
             batch: most images drawn at a time, a bound on memory; the images do not depend on it.
             progress: show a bar.
 
@@ -150,7 +151,10 @@ class Autoregressive(TorchDistribution):
             parts = [noise]
         else:
             parts = list(noise.reshape(-1, shape[-1]).split(batch))
-        draw = SAMPLERS[self.sampler(method, rows=parts[0][..., 0].numel())]
+        rows = parts[0][..., 0].numel()
+        draw = SAMPLERS[self.sampler(method, rows=rows)]
+        if method == "auto" and block is None:
+            block = self._rule(rows)[1]
         with tqdm(total=len(parts) * len(self.ordering), disable=not progress, unit="step", leave=False) as bar:
             drawn = [draw(self._task(part, block, bar.update)) for part in parts]
         return (drawn[0] if len(drawn) == 1 else torch.cat(drawn)).view(shape)
@@ -171,8 +175,7 @@ class Autoregressive(TorchDistribution):
             InvalidInput: for an unknown one, or ``cached`` for a net without a cache.
         """
         if method == "auto":
-            own = isinstance(self.net, AutoregressiveNet)
-            method = self.net.sampler(rows, self.like.device) if own else ("cached" if self.cache else "fixed-point")
+            method = self._rule(rows)[0]
         if method not in SAMPLERS:
             raise InvalidInput("method", method, "unknown sampler", nearest(method, ["auto", *SAMPLERS]))
         if method == "cached" and self.cache is None:
@@ -180,6 +183,12 @@ class Autoregressive(TorchDistribution):
             problem += "gated_pixel_cnn and pixel_transformer have one"
             raise InvalidInput("method", method, problem, "use fixed-point")
         return method
+
+    def _rule(self, rows: int) -> tuple[str, int | None]:
+        """Sampler and block that ``"auto"`` means."""
+        if isinstance(self.net, AutoregressiveNet):
+            return self.net.sampler(rows, self.like.device)
+        return ("fixed-point" if self.cache is None else "cached"), None
 
     def unrolled(self) -> Callable[..., Tensor]:
         """The same density as an explicit Pyro model: site ``x_i`` is pixel i, generated in the ordering.

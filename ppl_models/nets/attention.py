@@ -123,8 +123,7 @@ class PixelTransformerNet(AutoregressiveNet):
         return y[:, self.rank].view(*x.shape, self.outputs)
 
     def embed(self, before: Tensor, near: Tensor | None, place: Tensor, context: Tensor | None) -> Tensor:
-        """Tokens (N, B, width) of places whose learned vectors are ``place``, given the features (N, B, 2) of the pixels
-        just before."""
+        """Tokens (N, B, width), given the places' learned vectors and the features (N, B, 2) of the pixels before."""
         h = place + self.value(before)
         if near is not None:
             h = h + near

@@ -89,6 +89,9 @@ class AutoregressiveNet(nn.Module, ABC):
         """About how many numbers one image holds at once in a pass without gradients."""
         return len(self.ordering) * self.outputs
 
-    def sampler(self, rows: int, device: torch.device) -> str:
-        """What ``method="auto"`` means for so many images on that device; a fixed rule, never a timing."""
-        return "cached" if type(self).cache is not AutoregressiveNet.cache else "fixed-point"
+    def sampler(self, rows: int, device: torch.device) -> tuple[str, int | None]:
+        """What ``method="auto"`` means for so many images on that device: a sampler, and the block of a fixed point.
+
+        A fixed rule, never a timing. Here: the cache where there is one, else the fixed point over whole images.
+        """
+        return ("cached" if type(self).cache is not AutoregressiveNet.cache else "fixed-point"), None

@@ -15,9 +15,9 @@ class NADE(AutoregressiveProgram):
     Args:
         data_dim: D, the number of pixels.
         hidden: widths of the hidden layers; the paper has one. Further layers are shared by all steps.
-        ordering, levels, likelihood, shape: as ``AutoregressiveProgram``.
         nonlinearity: name of the activation; the paper's is the sigmoid.
         dropout: probability with which a hidden unit is silenced in training.
+        ordering, levels, likelihood, shape: as ``AutoregressiveProgram``.
     """
 
     net: NADENet
@@ -26,9 +26,9 @@ class NADE(AutoregressiveProgram):
         self,
         data_dim: int,
         hidden: Sequence[int] = (500,),
-        ordering: Ordering | str | Sequence[int] = "raster",
         nonlinearity: str = "sigmoid",
         dropout: float = 0.0,
+        ordering: Ordering | str | Sequence[int] = "raster",
         levels: int = 2,
         likelihood: str = "auto",
         shape: Sequence[int] | None = None,

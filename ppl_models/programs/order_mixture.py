@@ -25,8 +25,8 @@ class OrderMixture(AutoregressiveProgram):
     Args:
         data_dim: D, the number of pixels.
         num_components: K.
-        hidden, direct, nonlinearity, dropout: as ``MADE``. Every layer has companion weights (``MaskedLinear``), so that
-            a unit knows which pixels it sees.
+        hidden, direct, nonlinearity, dropout: as ``MADE``. Every layer has companion weights (``MaskedLinear``), which
+            tell a unit what pixels it sees.
         vary: what the components differ in: ``"orders"`` (orderings and masks) or ``"masks"``.
         fresh: train with a new structure at every pass (order-agnostic training); ``False`` trains the K saved ones.
         structure_seed: of the components.

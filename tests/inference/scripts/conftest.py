@@ -20,6 +20,13 @@ from ppl_models.errors import InvalidInput, NotADensityError
 Main = Callable[[Sequence[str]], None]
 SCRIPTS: dict[str, Main] = {name.__name__.split(".")[-1]: name.main for name in (train, evaluate, sample, study)}
 RECIPES = {
+    "fvsbn": ["--recipe", "fvsbn"],
+    "nade": ["--recipe", "nade", "--recipe.hidden", "[8]"],
+    "order_mixture": ["--recipe", "order_mixture", "--recipe.hidden", "[8]", "--recipe.num_components", "3"],
+    "pixel_rnn": ["--recipe", "pixel_rnn", "--recipe.hidden", "5"],
+    "pixel_cnn": ["--recipe", "pixel_cnn", "--recipe.channels", "4", "--recipe.depth", "1"],
+    "gated_pixel_cnn": ["--recipe", "gated_pixel_cnn", "--recipe.channels", "4", "--recipe.depth", "2"],
+    "pixel_transformer": ["--recipe", "pixel_transformer", "--recipe.width", "8", "--recipe.depth", "1"],
     "made": ["--recipe", "made", "--recipe.hidden", "[8]", "--recipe.ordering", "shifted:2"],
     "vae": ["--recipe", "vae", "--recipe.hidden", "[8]", "--recipe.latent_dim", "2"],
     "autoencoder": ["--recipe", "autoencoder", "--recipe.hidden", "[8]", "--recipe.latent_dim", "2"],

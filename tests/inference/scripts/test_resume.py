@@ -16,8 +16,9 @@ from torch import Tensor
 
 from inference import loop
 from inference.data import load_data
-from inference.jobs import Job, Training
+from inference.jobs import Job
 from inference.train import train
+from inference.training import Training
 
 SMALL = {"made": {"hidden": [8], "ordering": "random:1"}, "vae": {"hidden": [8], "latent_dim": 2},
          "autoencoder": {"hidden": [8], "latent_dim": 2}}  # fmt: skip

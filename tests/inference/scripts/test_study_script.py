@@ -10,9 +10,9 @@ import xarray as xr
 
 from inference import jobs
 from inference.data import ImageData, load_data
-from inference.jobs import Training
 from inference.studies import STUDIES, compare, members
 from inference.studies.members import Member
+from inference.training import Training
 
 MEMBERS = (
     Member("made", "made", ("exact",), samples=5),

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from inference.data import ImageData, load_data
-from inference.jobs import Job, Training, complete
+from inference.jobs import Job, complete
 from inference.train import prepare, train
+from inference.training import Training
 from ppl_models.errors import InvalidInput
 from ppl_models.recipes import RECIPES
 
@@ -20,6 +21,13 @@ KEYS = {
     "num_parameters", "versions", "commit",
 }  # fmt: skip
 PROGRAMS = {
+    "fvsbn": ("FVSBN", None, "nll", "exact", "EXACT"),
+    "nade": ("NADE", None, "nll", "exact", "EXACT"),
+    "order_mixture": ("OrderMixture", None, "nll", "exact", "EXACT"),
+    "pixel_rnn": ("PixelRNN", None, "nll", "exact", "EXACT"),
+    "pixel_cnn": ("PixelCNN", None, "nll", "exact", "EXACT"),
+    "gated_pixel_cnn": ("GatedPixelCNN", None, "nll", "exact", "EXACT"),
+    "pixel_transformer": ("PixelTransformer", None, "nll", "exact", "EXACT"),
     "made": ("MADE", None, "nll", "exact", "EXACT"),
     "vae": ("VAE", "DiagonalNormal", "elbo", "elbo:16", "LOWER_BOUND"),
     "autoencoder": ("Autoencoder", None, "reconstruction", "reconstruction", "none"),
@@ -44,6 +52,7 @@ def test_config_holds_every_default(runs, tiny, tmp_path) -> None:
     """A run must be built as it was after a default has changed, from Python too."""
     config = json.loads((runs / "made" / "config.json").read_text())
     expected = {"hidden": [8], "direct": True, "ordering": "shifted:2", "nonlinearity": "relu", "dropout": 0.3}
+    expected |= {"cycle": "none", "likelihood": "auto"}
     assert config["recipe_arguments"] == expected
     prepared = prepare(Job("made", load_data(str(tiny)), tmp_path / "x", recipe_arguments={"hidden": (8,)}))
     assert prepared.config["recipe_arguments"] == {**expected, "ordering": "raster"}
@@ -89,8 +98,7 @@ def test_training_never_opens_the_test_split(name, tiny, tmp_path) -> None:
     sealed = Sealed(data.name, data.shape, data.levels, data.digest, data._splits, data._labels)
     with pytest.raises(AssertionError):
         sealed.split("test")
-    small = {} if name == "independent_pixels" else {"hidden": [4]}
-    job = Job(name, sealed, tmp_path / "run", recipe_arguments=small, training=Training(epochs=2, patience=1))
+    job = Job(name, sealed, tmp_path / "run", training=Training(epochs=2, patience=1))
     assert len(train(job, progress=False).records) == 2
 
 

@@ -63,7 +63,7 @@ def test_the_blind_spot_is_the_plain_nets_alone(net_class: type) -> None:
         # Each row upwards reaches one column further to the right, and no more.
         rows, columns = torch.arange(side)[:, None], torch.arange(side)[None, :]
         assert torch.equal(blind, past.view(side, side) & (columns - column > row - rows))
-            assert blind.sum() == 3 + 2 + 1
+        assert blind.sum() == 3 + 2 + 1
 
 
 def test_without_blocks_a_conditional_sees_one_window() -> None:
