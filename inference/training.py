@@ -87,8 +87,8 @@ OWN_SMALL: dict[str, dict[str, Any]] = {
     # Nets whose epochs are long: on digits each stays below a minute.
     "pixel_rnn": {"epochs": 30},
     "pixel_cnn": {"epochs": 60},
-    "gated_pixel_cnn": {"epochs": 45},
-    "pixel_transformer": {"epochs": 30},
+    "gated_pixel_cnn": {"epochs": 40, "learning_rate": 5e-3},
+    "pixel_transformer": {"epochs": 40},
 }
 OWN_LARGE: dict[str, dict[str, Any]] = {
     "independent_pixels": {"learning_rate": 0.05},

@@ -20,7 +20,14 @@ from inference.user_guides import find_guide
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def blocks_of(page: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = blocks_of(README)
+PAGES = [(name, block) for name in ("autoregressive",) for block in blocks_of((ROOT / f"docs/{name}.md").read_text())]
 COMMANDS = re.findall(r"^python -m ([\w.]+) (.*)$", README, flags=re.MULTILINE)
 
 
@@ -67,3 +74,9 @@ def test_every_option_in_the_readme_exists(module: str, arguments: str) -> None:
     assert known.returncode == 0
     for option in re.findall(r"--([a-z][a-z-]*)(?![\w.])", arguments.replace("--recipe.", "").replace("--guide.", "")):
         assert f"--{option}" in known.stdout
+
+
+@pytest.mark.parametrize(("page", "code"), PAGES, ids=[f"{page}-{n}" for n, (page, _) in enumerate(PAGES)])
+def test_the_code_of_the_pages_runs(page: str, code: str, capsys: pytest.CaptureFixture) -> None:
+    exec(compile(code, f"docs/{page}.md", "exec"), {})
+    assert "EXACT" in capsys.readouterr().out or "complete(" not in code

@@ -183,6 +183,8 @@ def test_wrong_arguments_are_refused() -> None:
     distribution, _ = table_distribution()
     with pytest.raises(InvalidInput, match="fixed-point"):
         distribution.sample(method="fixpoint")
+    with pytest.raises(InvalidInput, match=r"TableNet has no cache; .*gated_pixel_cnn"):
+        distribution.sample(method="cached")
     with pytest.raises(InvalidInput, match="noise"):
         distribution.sample(noise=torch.rand(4))
     with pytest.raises(ValueError, match="support"):

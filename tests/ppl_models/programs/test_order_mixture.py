@@ -148,3 +148,12 @@ def test_a_mixture_is_unrolled_by_component_alone() -> None:
     for arguments in ({"num_components": 0}, {"vary": "order"}):
         with pytest.raises(InvalidInput):
             OrderMixture(4, **arguments)
+
+
+def test_averaging_logits_over_orderings_is_no_density_and_is_not_what_the_mixture_does(all_images: Callable) -> None:
+    program = lively(OrderMixture(8, 4, (9,)))
+    x = all_images(8)
+    logits = torch.stack([program.component(k).net(x)[..., 0] for k in range(4)]).mean(0)
+    averaged = -torch.nn.functional.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
+    assert abs(averaged.exp().sum().item() - 1) > 0.01
+    assert program.log_prob(x).exp().sum().item() == pytest.approx(1)
