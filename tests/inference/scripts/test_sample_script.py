@@ -67,6 +67,26 @@ def test_methods_draw_the_same_images(copied, call) -> None:
     assert np.array_equal(found["auto"], found["fixed-point"])
 
 
+def test_blocks_and_batches_draw_the_same_images(copied, call) -> None:
+    run, found = copied("made"), []
+    for arguments in ("", "--block 2 --method fixed-point", "--batch 7", "--block 4 --batch 3", "--method cached"):
+        call("sample", run, "--num", 50, "--quiet", *arguments.split())
+        found.append(samples(run).x.values)
+    assert all(np.array_equal(found[0], other) for other in found)
+
+
+def test_block_and_batch_reach_the_sampler(copied, call, monkeypatch) -> None:
+    from ppl_models.distributions import Autoregressive
+
+    seen, draw = [], Autoregressive.sample
+    monkeypatch.setattr(Autoregressive, "sample", lambda self, *a, **k: seen.append(k) or draw(self, *a, **k))
+    run = copied("made")
+    call("sample", run, "--block", 3, "--batch", 5, "--quiet")
+    call("sample", run)
+    assert seen[0] == {"method": "auto", "block": 3, "batch": 5, "progress": False}
+    assert seen[1] == {"method": "auto", "block": None, "batch": None, "progress": True}
+
+
 def test_samples_follow_the_program(copied, call) -> None:
     """Frequencies of all 64 images against the loaded program's own probabilities."""
     run = copied("made")
@@ -87,6 +107,11 @@ def test_samples_follow_the_program(copied, call) -> None:
         ("made", "--method fastest", ["method", "'fastest'", "fixed-point"]),
         ("vae", "--method sequential", ["--method", "'sequential'", "use auto"]),
         ("made", "--device tpu", ["--device", "'tpu'"]),
+        ("made", "--block 0", ["--block 0", "at least 1"]),
+        ("made", "--batch -1", ["--batch -1", "at least 1"]),
+        ("made", "--block 2 --method cached", ["--block 2", "cached", "add --method fixed-point"]),
+        ("vae", "--block 2", ["--block 2", "draws its pixels together", "leave it out"]),
+        ("independent_pixels", "--batch 2", ["--batch 2", "draws its pixels together"]),
         ("autoencoder", "", ["sampling", "no distribution over x", "no prior to draw from"]),
         ("autoencoder", "--num 0 --method fastest", ["no distribution over x"]),
     ],
