@@ -96,7 +96,8 @@ class Loop:
                 if patience is not None and self.epoch - self.history.best_epoch >= patience:
                     self.history.stopped = "patience"
                     break
-                if max_seconds is not None and time.monotonic() - start >= max_seconds:
+                spent = max_seconds is not None and time.monotonic() - start >= max_seconds
+                if spent and self.history.records:  # a run without an epoch would hold nothing
                     self.history.stopped = "seconds"
                     break
                 record = self.run_epoch()

@@ -50,7 +50,7 @@ def parser(description: str | None = None) -> ArgumentParser:
     p.add_argument(
         "--objective",
         default=None,
-        help="nll, elbo, reconstruction; --objective.NAME VALUE sets its options",
+        help="nll, elbo, scheduled-sampling, reconstruction; --objective.NAME VALUE sets its options",
     )
     # Settings of the training have no default here: those left out are the ones for the size of the data.
     p.add_argument("--epochs", type=int, default=SUPPRESS, help="passes over the training images")
@@ -108,6 +108,7 @@ def jobs(argv: Sequence[str], description: str | None = None) -> tuple[list[Job]
         **{f.name: given[f.name] for f in fields(Training) if f.name in given},
     )
     out = Path(options.out)
+    training.check()  # before the search for an ordering, which can take its time
     recipe_arguments, ordering_source = with_ordering(recipe_arguments, data)
     job = Job(
         options.recipe, data, out, options.seed, recipe_arguments, guide, guide_arguments,

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import InvalidInput, nearest
-from ..nets import AutoregressiveNet, Cache
+from ..nets import AutoregressiveNet, Cache, evaluating
 from ..ordering import Ordering
 from .pixels import PixelFamily
 from .samplers import SAMPLERS, Net, Task
@@ -122,7 +122,8 @@ class Autoregressive(TorchDistribution):
     ) -> Tensor:
         """Images drawn from p(x), shape ``sample_shape + batch_shape + (D,)``.
 
-        Draw in evaluation mode: dropout is noise that no sampler can repeat.
+        The net is evaluated without dropout and under its saved masks, in training mode too: dropout is noise that no
+        sampler can repeat.
 
         Args:
             sample_shape: leading shape of independent draws.
@@ -132,12 +133,13 @@ class Autoregressive(TorchDistribution):
                 inverse distribution function, so the same noise gives the same images.
             block: steps per block of the fixed point; ``None`` iterates over the whole image, or with ``"auto"`` takes
                 what the net's rule says.
-            batch: most images drawn at a time, a bound on memory; the images do not depend on it.
+            batch: most images drawn at a time, a bound on memory; the images do not depend on it. A conditioned net
+                draws all at once.
             progress: show a bar.
 
         Raises:
-            InvalidInput: for an unknown method, ``cached`` for a net without a cache, a block or batch below 1, a batch
-                for a conditioned net, or noise of another shape.
+            InvalidInput: for an unknown method, ``cached`` for a net without a cache, a block or batch below 1, a block
+                for a sampler without blocks, or noise of another shape.
         """
         shape = torch.Size(sample_shape) + self.batch_shape + self.event_shape
         for argument, value in (("block", block), ("batch", batch)):
@@ -147,15 +149,24 @@ class Autoregressive(TorchDistribution):
             noise = torch.rand(shape, dtype=self.like.dtype, device=self.like.device)
         elif noise.shape != shape:
             raise InvalidInput("noise", tuple(noise.shape), f"the draw has shape {tuple(shape)}", "give that shape")
+        noise = noise.to(self.like)
+        if not noise.numel():
+            return noise
         if batch is None or self.context_shape:
             parts = [noise]
         else:
             parts = list(noise.reshape(-1, shape[-1]).split(batch))
         rows = parts[0][..., 0].numel()
-        draw = SAMPLERS[self.sampler(method, rows=rows)]
+        name = self.sampler(method, rows=rows)
         if method == "auto" and block is None:
             block = self._rule(rows)[1]
-        with tqdm(total=len(parts) * len(self.ordering), disable=not progress, unit="step", leave=False) as bar:
+        if block is not None and name != "fixed-point":
+            raise InvalidInput("block", block, f"the {name} sampler has no blocks", 'write method="fixed-point"')
+        draw = SAMPLERS[name]
+        with (
+            evaluating(self.net),
+            tqdm(total=len(parts) * len(self.ordering), disable=not progress, unit="step", leave=False) as bar,
+        ):
             drawn = [draw(self._task(part, block, bar.update)) for part in parts]
         return (drawn[0] if len(drawn) == 1 else torch.cat(drawn)).view(shape)
 
@@ -167,9 +178,8 @@ class Autoregressive(TorchDistribution):
     def sampler(self, method: str = "auto", *, rows: int = 1) -> str:
         """The name of the sampler that ``sample(method=method)`` uses for so many images.
 
-        ``"auto"`` follows the rule of the net (``AutoregressiveNet.sampler``): the cache where it is the faster one by
-        the measurements in ``docs/settings.md``, else the fixed point, which never needs more passes than the
-        sequential sampler.
+        ``"auto"`` follows the rule of the net (``AutoregressiveNet.sampler``): the cache, or for masked perceptrons the
+        fixed point in blocks, which never needs more passes than the sequential sampler.
 
         Raises:
             InvalidInput: for an unknown one, or ``cached`` for a net without a cache.
@@ -194,7 +204,7 @@ class Autoregressive(TorchDistribution):
         """The same density as an explicit Pyro model: site ``x_i`` is pixel i, generated in the ordering.
 
         The model takes ``size``, the number of images, and returns x (size, D). Condition and intervene on its sites
-        with ``poutine.condition`` and ``poutine.do``. It costs one pass of the net per pixel.
+        with ``poutine.condition`` and ``poutine.do``. It costs one pass of the net per pixel, in evaluation mode.
 
         Raises:
             InvalidInput: beyond 4096 pixels, or for a conditioned net.
@@ -219,7 +229,8 @@ class Autoregressive(TorchDistribution):
             x = self.like.new_zeros(size, len(sequence))
             with pyro.plate("image", size):
                 for pixel in sequence:
-                    conditional = self.family.distribution(self.net(x)[..., pixel, :])
+                    with evaluating(self.net):
+                        conditional = self.family.distribution(self.net(x)[..., pixel, :])
                     value = pyro.sample(f"x_{pixel}", conditional).to(x)
                     shape = torch.broadcast_shapes(value.shape, x.shape[:-1])
                     column = torch.tensor([pixel], device=x.device)

@@ -86,13 +86,13 @@ class MixtureOfOrders(TorchDistribution):
         elif noise.shape != shape:
             raise InvalidInput("noise", tuple(noise.shape), f"the draw has shape {tuple(shape)}", "give that shape")
         rows = noise.reshape(-1, shape[-1]).clone()
-        chosen = (rows[:, 0] * len(self.components)).floor()
+        chosen = (rows[:, 0] * len(self.components)).floor().clamp(max=len(self.components) - 1)
         rows[:, 0] = rows[:, 0] * len(self.components) - chosen
-        x = torch.empty_like(rows)
+        x = torch.empty(rows.shape, dtype=like.dtype, device=like.device)
         for number in chosen.unique().long().tolist():
             mine = chosen == number
             x[mine] = self.components[number].sample(mine.sum()[None].tolist(), noise=rows[mine], **options)
-        return x.view(shape).to(like.dtype)
+        return x.view(shape)
 
     def sampler(self, method: str = "auto", *, rows: int = 1) -> str:
         """The name of the sampler that every component uses."""

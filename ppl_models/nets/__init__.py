@@ -1,7 +1,7 @@
 """Networks: functions from tensors to parameters. They know nothing of probability."""
 
 from .attention import PixelTransformerNet
-from .autoregressive import AutoregressiveNet, Cache
+from .autoregressive import AutoregressiveNet, Cache, evaluating
 from .gated_pixel_cnn import GatedPixelCNNNet
 from .made import CYCLES, AutoregressiveMLP, Structure, random_structure
 from .masked import MaskedLinear, MaskedMLP
@@ -26,6 +26,7 @@ __all__ = [
     "PixelTransformerNet",
     "Structure",
     "activation",
+    "evaluating",
     "mlp",
     "random_structure",
 ]

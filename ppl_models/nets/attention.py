@@ -12,6 +12,7 @@ from torch.nn import functional
 from ..errors import InvalidInput
 from ..ordering import Ordering
 from .autoregressive import AutoregressiveNet, Cache
+from .mlp import check_dropout
 from .pixel_cnn import pixel_features, pixel_memory, remember
 from .taps import TapConv, causal_places, window
 
@@ -27,7 +28,7 @@ class AttentionBlock(nn.Module):
         self.perceptron = nn.Sequential(
             nn.Linear(width, expansion * width), nn.GELU(), nn.Linear(expansion * width, width)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(check_dropout(dropout))
 
     def heads_of(self, h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, (N, heads, T, width / heads) each."""
@@ -91,7 +92,7 @@ class PixelTransformerNet(AutoregressiveNet):
         self.size = (shape[0] * shape[1], shape[2])
         if kernel and shape[0] != 1:
             raise InvalidInput("kernel", kernel, "a window is over images of one channel", "write 0 for none")
-        self.window = TapConv(2, width, window(kernel), *self.size) if kernel else None
+        self.window = TapConv(2, width, window(kernel, least=3), *self.size) if kernel else None
         self.value = nn.Linear(2, width, bias=False)
         self.place = nn.Parameter(torch.randn(data_dim, width) * 0.02)
         self.context = nn.Linear(context, width, bias=False) if context else None

@@ -8,7 +8,8 @@ one pass. A net that can also say the next conditional cheaply, given what it re
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +53,19 @@ class Cache(ABC):
     def select(self, index: Tensor) -> None:
         """Keep the rows ``index`` (M,), in that order and with repeats."""
         self.state = {name: tensor.index_select(0, index) for name, tensor in self.state.items()}
+
+
+@contextmanager
+def evaluating(net: object) -> Iterator[None]:
+    """Dropout and changing masks off in a net that has them, and its modes put back: a draw is of one density."""
+    parts = [part for part in net.modules() if part.training] if isinstance(net, nn.Module) else []
+    for part in parts:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.training = True
 
 
 class AutoregressiveNet(nn.Module, ABC):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..errors import InvalidInput
 from ..ordering import Ordering
 from .autoregressive import AutoregressiveNet, Cache
+from .mlp import check_dropout
 from .pixel_cnn import one_plane, pixel_features, pixel_memory, remember
 from .taps import TapConv, window
 
@@ -30,7 +31,7 @@ class GatedLayer(nn.Module):
         self, inputs: int, channels: int, kernel: int, size: tuple[int, int], context: int, dropout: float, first: bool
     ) -> None:
         super().__init__()
-        taps = window(kernel)
+        taps = window(kernel, "first_kernel", 3) if first else window(kernel)
         # The first layer reads pixels: neither the place's own row (vertical) nor the place itself (horizontal).
         above = [tap for tap in taps if (tap[0] < 0 if first else tap[0] <= 0)]
         before = [tap for tap in taps if tap[0] == 0 and (tap[1] < 0 if first else tap[1] <= 0)]
@@ -39,7 +40,7 @@ class GatedLayer(nn.Module):
         self.link = nn.Linear(2 * channels, 2 * channels)
         self.out = nn.Linear(channels, channels)
         self.context = nn.Linear(context, 2 * channels, bias=False) if context else None
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(check_dropout(dropout))
         self.first = first
 
 

@@ -105,6 +105,14 @@ class AutoregressiveMLP(MaskedMLP, AutoregressiveNet):
             degrees = torch.arange(min(1, len(ordering) - 1), max(len(ordering), 1))
             self.register_buffer(f"degrees_{number}", assign_units(degrees, width))
 
+    def reorder(self, ordering: Ordering) -> None:
+        """Take another ordering with the same degrees: the masks follow."""
+        super().reorder(ordering)
+        layers = self.masked_layers()
+        masks = self.structure().masks(self.outputs, self.direct is not None, layers[0].mask.device)
+        for layer, mask in zip(layers, masks, strict=True):
+            layer.mask = mask
+
     def structure(self) -> Structure:
         """The saved one."""
         return Structure(self.ordering, tuple(getattr(self, f"degrees_{n}") for n in range(len(self.widths))))

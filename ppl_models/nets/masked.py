@@ -18,8 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..errors import InvalidInput
-from .mlp import activation, check_widths
+from .mlp import activation, check_dropout, check_widths
 
 
 class MaskedLinear(nn.Linear):
@@ -107,8 +106,7 @@ class MaskedMLP(nn.Module):
         companion: bool = False,
     ) -> None:
         super().__init__()
-        if not 0 <= dropout < 1:
-            raise InvalidInput("dropout", dropout, "is no probability below 1", "write for example 0.2")
+        check_dropout(dropout)
         self.outputs = outputs
         adjacency = adjacency.bool()
         sets = dependency_sets(adjacency)

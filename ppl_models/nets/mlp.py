@@ -26,8 +26,19 @@ def activation(name: str) -> nn.Module:
         InvalidInput: for an unknown name.
     """
     if name not in ACTIVATIONS:
-        raise InvalidInput("activation", name, "unknown", nearest(name, ACTIVATIONS))
+        raise InvalidInput("nonlinearity", name, "unknown", nearest(name, ACTIVATIONS))
     return ACTIVATIONS[name]()
+
+
+def check_dropout(dropout: float) -> float:
+    """The probability with which a unit is silenced in training, if it is one below 1.
+
+    Raises:
+        InvalidInput: outside [0, 1).
+    """
+    if not 0 <= dropout < 1:
+        raise InvalidInput("dropout", dropout, "is no probability below 1", "write for example 0.2")
+    return dropout
 
 
 def check_widths(argument: str, widths: Sequence[int]) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ from torch.nn import functional
 from ..errors import InvalidInput
 from ..ordering import Ordering
 from .autoregressive import AutoregressiveNet, Cache
-from .mlp import activation, check_widths
+from .mlp import activation, check_dropout, check_widths
 
 
 class NADENet(AutoregressiveNet):
@@ -55,10 +55,8 @@ class NADENet(AutoregressiveNet):
         widths = check_widths("hidden", hidden)
         if not widths:
             raise InvalidInput("hidden", [], "NADE has a hidden layer", "write for example [500], or use fvsbn")
-        if not 0 <= dropout < 1:
-            raise InvalidInput("dropout", dropout, "is no probability below 1", "write for example 0.2")
         data_dim = len(ordering)
-        self.outputs, self.scale, self.dropout, self.widths = outputs, scale, dropout, widths
+        self.outputs, self.scale, self.dropout, self.widths = outputs, scale, check_dropout(dropout), widths
         self.block = block or max(1, min(isqrt(data_dim), 32))
         self.activation = activation(nonlinearity)
         # W and V are stored by pixel, in the order of the images, so that a weight belongs to a place in them.

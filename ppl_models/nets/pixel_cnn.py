@@ -11,6 +11,7 @@ from torch.nn import functional
 from ..errors import InvalidInput
 from ..ordering import Ordering
 from .autoregressive import AutoregressiveNet, Cache
+from .mlp import check_dropout
 from .taps import TapConv, causal_places, window
 
 Local = Callable[[int, Tensor | None], Tensor]
@@ -95,8 +96,8 @@ class PixelCNNNet(AutoregressiveNet):
             if value < least:
                 raise InvalidInput(name, value, f"must be at least {least}", "give a count")
         self.size, self.outputs, self.scale = (height, width), outputs, scale
-        inner = max(1, channels // 2)
-        self.first = TapConv(2, channels, window(first_kernel), height, width)
+        inner, dropout = max(1, channels // 2), check_dropout(dropout)
+        self.first = TapConv(2, channels, window(first_kernel, "first_kernel", 3), height, width)
         convs = [TapConv(inner, inner, window(kernel), height, width) for _ in range(depth)]
         self.blocks = nn.ModuleList(ResidualBlock(channels, conv, context, dropout) for conv in convs)
         self.position = nn.Parameter(torch.zeros(height * width, channels)) if position else None
@@ -137,8 +138,12 @@ class PixelCNNNet(AutoregressiveNet):
         return PixelCNNCache(self, rows, context)
 
     def footprint(self) -> int:
-        """Some four tensors of features stand beside each other, and padding."""
-        return len(self.ordering) * max(5 * self.head[1].out_features, self.outputs + self.head[1].out_features)
+        """Some four tensors of features stand beside each other; a convolution with masks per place gathers all it
+        reads."""
+        convs = [self.first, *(block.conv for block in self.blocks)]
+        gathered = max(0 if conv.uniform else len(conv.used) * conv.weight.shape[1] for conv in convs)
+        channels = self.head[1].out_features
+        return len(self.ordering) * max(5 * channels, self.outputs + channels, 3 * channels + gathered)
 
 
 def pixel_memory(like: Tensor, rows: int, data_dim: int) -> Tensor:

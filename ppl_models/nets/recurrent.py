@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..errors import InvalidInput, nearest
 from ..ordering import Ordering
 from .autoregressive import AutoregressiveNet, Cache
+from .mlp import check_dropout
 from .pixel_cnn import pixel_features
 from .taps import causal_places
 
@@ -22,7 +23,8 @@ class PixelRNNNet(AutoregressiveNet):
     """(N, D) -> (N, D, P) by h_t = cell(h_{t-1}, input_t), parameters_t = W h_t + b_t.
 
     The input is the pixel generated just before; with ``above`` the pixels around the place (above, above left, above
-    right, left) as far as they were generated before; with ``position`` a learned vector of the place.
+    right, left) as far as they were generated before; with ``position`` a learned vector of the place. Rows of several
+    channels lie below each other, so that above the first row of a channel lies the last one of the channel before.
 
     Args:
         ordering: the order of generation.
@@ -64,10 +66,10 @@ class PixelRNNNet(AutoregressiveNet):
         self.neighbours = NEIGHBOURS if above else []
         inputs = 2 * (1 + len(self.neighbours)) + (hidden if position else 0)
         self.place = nn.Parameter(torch.randn(data_dim, hidden) * 0.1) if position else None
-        between = dropout if depth > 1 else 0.0
+        between = check_dropout(dropout) if depth > 1 else 0.0
         self.recurrence = CELLS[cell](inputs, hidden, depth, batch_first=True, dropout=between)
         self.initial = nn.Parameter(torch.zeros(2 if cell == "lstm" else 1, depth, 1, hidden))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(check_dropout(dropout))
         self.read = nn.Linear(hidden, outputs)
         self.output_bias = nn.Parameter(torch.zeros(data_dim, outputs)) if position else None
         self.reorder(ordering)

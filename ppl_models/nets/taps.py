@@ -19,14 +19,19 @@ from ..ordering import Ordering
 Tap = tuple[int, int]
 
 
-def window(kernel: int) -> list[Tap]:
+def window(kernel: int, argument: str = "kernel", least: int = 1) -> list[Tap]:
     """All taps of a square window around a place.
 
+    Args:
+        kernel: its width.
+        argument: what the user calls it.
+        least: the smallest width that will do; a window that reads earlier pixels alone sees nothing below 3.
+
     Raises:
-        InvalidInput: for an even width.
+        InvalidInput: for an even width, or a smaller one.
     """
-    if kernel < 1 or kernel % 2 == 0:
-        raise InvalidInput("kernel", kernel, "a window around a pixel has an odd width", "write for example 3")
+    if kernel < least or kernel % 2 == 0:
+        raise InvalidInput(argument, kernel, f"a window has an odd width, here at least {least}", "write for example 3")
     reach = kernel // 2
     return [(row, column) for row in range(-reach, reach + 1) for column in range(-reach, reach + 1)]
 

@@ -11,7 +11,7 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from ..distributions import Autoregressive, MixtureOfOrders
 from ..errors import InvalidInput
 from ..nets import AutoregressiveMLP, Structure, random_structure
-from ..ordering import Ordering
+from ..ordering import Ordering, as_ordering
 from .autoregressive import AutoregressiveProgram
 
 
@@ -34,7 +34,7 @@ class OrderMixture(AutoregressiveProgram):
         levels, likelihood, shape: as ``AutoregressiveProgram``.
 
     Raises:
-        InvalidInput: for fewer than 1 component, or an unknown ``vary``.
+        InvalidInput: for fewer than 1 component, an unknown ``vary``, or an ordering where the orderings are drawn.
     """
 
     net: AutoregressiveMLP
@@ -60,6 +60,11 @@ class OrderMixture(AutoregressiveProgram):
             raise InvalidInput("num_components", num_components, "a mixture has components", "give at least 1")
         if vary not in ("orders", "masks"):
             raise InvalidInput("vary", vary, "unknown", "use orders or masks")
+        if vary == "orders" and self.ordering != as_ordering("raster", data_dim, self.shape):
+            name = ordering if isinstance(ordering, str) else f"{data_dim} pixel indices"
+            raise InvalidInput("ordering", name, "the components' orderings are drawn", 'leave it out, or vary "masks"')
+        if not 0 <= structure_seed < 2**63:
+            raise InvalidInput("structure_seed", structure_seed, "is no seed", "give a whole number from 0 to 2^63 - 1")
         outputs = self.family.num_parameters
         self.net = AutoregressiveMLP(
             self.ordering, hidden, outputs, direct, nonlinearity, dropout, self.scale, vary, companion=True

@@ -9,6 +9,7 @@ import xarray as xr
 from matplotlib.image import imread
 
 from inference import load_run
+from ppl_models.recipes import RECIPES
 
 
 def samples(run) -> xr.Dataset:
@@ -120,3 +121,13 @@ def test_refused_and_nothing_written(recipe, arguments, words, copied, expect_re
     run = copied(recipe)
     with untouched(run):
         expect_refused("sample", [run, *arguments.split()], *words)
+
+
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - {"autoencoder", "vae", "independent_pixels"}))
+@pytest.mark.parametrize("method", ["auto", "sequential", "fixed-point", "cached"])
+def test_every_autoregressive_recipe_is_drawn_by_every_method(name, method, copied, call) -> None:
+    run = copied(name)
+    call("sample", run, "--num", 5, "--method", method, "--quiet")
+    found = samples(run)
+    assert found.x.shape == (5, 6)
+    assert found.attrs["method"] == (method if method != "auto" else found.attrs["method"])

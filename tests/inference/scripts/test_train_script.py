@@ -148,6 +148,12 @@ def test_several_seeds(settings, call, recipes, tmp_path) -> None:
         ("made", "--recipe.dropout 1", ["dropout", "1.0"]),
         ("made", "--recipe.ordering raste", ["ordering", "'raste'", "known"]),
         ("made", "--recipe.ordering [0,1]", ["ordering", "2 entries", "6 pixels"]),
+        ("pixel_cnn", "--recipe.dropout 1.5", ["dropout", "1.5", "0.2"]),
+        ("pixel_transformer", "--recipe.heads 3", ["heads", "3", "divisor"]),
+        ("pixel_rnn", "--recipe.cell gruu", ["cell", "'gruu'", "did you mean gru"]),
+        ("gated_pixel_cnn", "--recipe.first_kernel 1", ["first_kernel", "1", "at least 3"]),
+        ("order_mixture", "--recipe.ordering reversed", ["ordering", "'reversed'", "vary"]),
+        ("nade", "--recipe.hidden []", ["hidden", "[]", "fvsbn"]),
         ("vae", "--recipe.latent_dim 0", ["latent_dim", "0", "at least 1"]),
         ("vae", "--recipe.nonlinearity foo", ["'foo'", "known: elu"]),
         ("vae", "--objective elboo", ["--objective", "'elboo'", "did you mean elbo"]),
@@ -225,3 +231,8 @@ def test_a_loss_that_is_not_finite_is_one_line(settings, recipes, tmp_path) -> N
     ]
     with pytest.raises(NonFiniteLossError, match=r"epoch \d+, batch \d+: .*learning rate"):
         script.main(arguments)
+
+
+def test_however_little_time_there_is_one_epoch_is_trained(call, settings, recipes, tmp_path) -> None:
+    printed = call("train", *recipes["made"], *settings, "--max-seconds", "0.000001", "--out", tmp_path / "x")
+    assert "epoch 1 of 1 kept (seconds)" in printed

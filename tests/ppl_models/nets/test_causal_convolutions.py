@@ -107,6 +107,11 @@ def test_a_conditioned_net_is_a_density_per_context_and_draws_by_its_cache(
     noise = torch.rand(4, 5, 6, dtype=torch.float64)
     draws = [
         distribution.sample(torch.Size((4,)), noise=noise, **options)
-        for options in ({"method": "sequential"}, {"method": "cached"}, {"method": "fixed-point"}, {"block": 2})
+        for options in (
+            {"method": "sequential"},
+            {"method": "cached"},
+            {"method": "fixed-point"},
+            {"method": "fixed-point", "block": 2},
+        )
     ]
     assert all(torch.equal(draw, draws[0]) for draw in draws)

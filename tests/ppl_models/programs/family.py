@@ -38,9 +38,14 @@ FAMILY: dict[str, Callable[..., AutoregressiveProgram]] = {
     "pure transformer": lambda data_dim=6, **o: PixelTransformer(data_dim, 8, 1, 1, 2, 0, **{"shape": SHAPE, **o}),
 }
 MIXTURES: dict[str, Callable[..., OrderMixture]] = {
-    "orders": lambda data_dim=6, **o: OrderMixture(data_dim, 4, (8, 9), **{"shape": SHAPE, **o}),
+    # Where orderings are drawn there is none to give: the name of one is a seed of other draws.
+    "orders": lambda data_dim=6, ordering="", **o: OrderMixture(
+        data_dim, 4, (8, 9), structure_seed=len(ordering), **{"shape": SHAPE, **o}
+    ),
     "masks": lambda data_dim=6, **o: OrderMixture(data_dim, 3, (8,), vary="masks", **{"shape": SHAPE, **o}),
-    "saved orders": lambda data_dim=6, **o: OrderMixture(data_dim, 2, (), fresh=False, **{"shape": SHAPE, **o}),
+    "saved orders": lambda data_dim=6, ordering="", **o: OrderMixture(
+        data_dim, 2, (), fresh=False, structure_seed=len(ordering), **{"shape": SHAPE, **o}
+    ),
 }
 # A cyclic shift and a random order are not their own inverses: with those, rank and sequence cannot be mixed up.
 ORDERS = ["raster", "reversed", "shifted:2", "random:3"]

@@ -10,7 +10,8 @@ from pyro import poutine
 from pyro.distributions.testing.gof import multinomial_goodness_of_fit
 
 from ppl_models import InvalidInput
-from ppl_models.programs import MADE
+from ppl_models.ordering import as_ordering
+from ppl_models.programs import MADE, GatedPixelCNN, OrderMixture, PixelCNN
 from tests.ppl_models.programs.family import FAMILY, MIXTURES, ORDERS, lively
 
 EVERY = FAMILY | MIXTURES
@@ -191,3 +192,55 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         program.distribution().sample(batch=-1)
     with pytest.raises(InvalidInput, match="did you mean cached"):
         program.distribution().sample(method="cache")
+
+
+@everything
+@pytest.mark.parametrize("method", ["auto", "sequential", "fixed-point", "cached"])
+def test_single_precision_draws_from_noise_of_either_precision(name: str, method: str) -> None:
+    distribution, noise = EVERY[name]().eval().distribution(), torch.rand(9, 6, dtype=torch.float64)
+    draws = distribution.sample(torch.Size((9,)), method=method, noise=noise)
+    assert draws.dtype == torch.float32
+    assert distribution.sample(torch.Size((5,)), method=method).shape == (5, 6)
+    assert distribution.sample(torch.Size((0,)), method=method).shape == (0, 6)
+
+
+@pytest.mark.parametrize("program", [MADE(6, (20,), cycle="orders"), PixelCNN(6, 4, 1, dropout=0.5, shape=(1, 2, 3))])
+def test_drawing_leaves_dropout_and_changing_masks_out_and_the_mode_alone(program, all_images: Callable) -> None:
+    x, noise = all_images(6), torch.rand(50, 6)
+    program = lively(program).train()
+    distribution = program.distribution()
+    draws = [distribution.sample(torch.Size((50,)), method=m, noise=noise) for m in ("sequential", "cached")]
+    assert torch.equal(*draws)
+    data = {f"x_{i}": x[:, i] for i in range(6)}
+    trace = poutine.trace(poutine.condition(distribution.unrolled(), data)).get_trace(size=len(x))
+    trace.compute_log_prob()
+    assert all(part.training for part in program.modules())
+    total = sum(trace.nodes[site]["log_prob"] for site in data)
+    torch.testing.assert_close(total, program.eval().log_prob(x))
+
+
+@names
+def test_a_net_can_be_reordered(name: str) -> None:
+    program = lively(FAMILY[name](ordering="raster"))
+    program.net.reorder(as_ordering("random:3", 6))
+    program.ordering, noise = program.net.ordering, torch.rand(20, 6, dtype=torch.float64)
+    draws = [program.distribution().sample(torch.Size((20,)), method=m, noise=noise) for m in ("sequential", "cached")]
+    assert torch.equal(*draws)
+
+
+def test_what_would_see_nothing_or_be_ignored_is_refused() -> None:
+    for arguments in ({"first_kernel": 1}, {"dropout": 1.0}, {"dropout": -0.1}):
+        for program in (PixelCNN, GatedPixelCNN):
+            with pytest.raises(InvalidInput, match=next(iter(arguments))):
+                program(9, **arguments)
+    with pytest.raises(InvalidInput, match=r"ordering 'reversed'.*vary"):
+        OrderMixture(6, ordering="reversed")
+    with pytest.raises(InvalidInput, match="structure_seed"):
+        OrderMixture(6, structure_seed=10**30)
+    with pytest.raises(InvalidInput, match="no blocks"):
+        MADE(6).distribution().sample(method="cached", block=2)
+
+
+def test_masks_per_place_count_in_the_footprint() -> None:
+    plain, masked = (PixelCNN(64, 8, 1, 5, 7, ordering=name).net.footprint() for name in ("raster", "random:1"))
+    assert masked > plain
