@@ -26,7 +26,7 @@ class AttentionBlock(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
         self.project, self.mix = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.perceptron = nn.Sequential(
-            nn.Linear(width, expansion * width), nn.GELU(), nn.Linear(expansion * width, width)
+            nn.Linear(width, expansion * width), nn.GELU(approximate="tanh"), nn.Linear(expansion * width, width)
         )
         self.dropout = nn.Dropout(check_dropout(dropout))
 
@@ -182,11 +182,14 @@ class TransformerCache(Cache):
         start, stop = self.step, self.step + query.shape[2]
         keys, values = self.state[f"key{number}"], self.state[f"value{number}"]
         keys[..., start:stop], values[:, :, start:stop] = key.transpose(2, 3), value
-        scores = (query * query.shape[-1] ** -0.5) @ keys[..., :stop]
+        # As batches of plain matrices: for one query the general product spends longer on shapes than on numbers.
+        keys, values = keys.flatten(0, 1)[..., :stop], values.flatten(0, 1)[:, :stop]
+        empty = query.new_empty(())
+        scores = torch.baddbmm(empty, query.flatten(0, 1), keys, beta=0, alpha=query.shape[-1] ** -0.5)
         if stop - start > 1:
             later = torch.ones(stop - start, stop, dtype=torch.bool, device=scores.device).triu(start + 1)
             scores = scores.masked_fill(later, -torch.inf)
-        return torch.softmax(scores, -1) @ values[:, :, :stop]
+        return torch.bmm(torch.softmax(scores, -1), values).view(query.shape)
 
     def commit(self, values: Tensor) -> None:
         """Remember the pixels; their keys and values were stored when they were computed."""
