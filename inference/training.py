@@ -88,7 +88,7 @@ OWN_SMALL: dict[str, dict[str, Any]] = {
     "pixel_rnn": {"epochs": 30},
     "pixel_cnn": {"epochs": 60},
     "gated_pixel_cnn": {"epochs": 40, "learning_rate": 5e-3},
-    "pixel_transformer": {"epochs": 40},
+    "pixel_transformer": {"epochs": 34},
 }
 OWN_LARGE: dict[str, dict[str, Any]] = {
     "independent_pixels": {"learning_rate": 0.05},
