@@ -155,6 +155,9 @@ def test_every_cache_follows_its_particles(name: str) -> None:
 
 def test_the_cache_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     program = made()
+    plain = complete(Uncached(program), IMAGE, without(INNER), particles=5)
     monkeypatch.setattr(program.net, "frozen", lambda: pytest.fail("a full pass"))
     monkeypatch.setattr(program.net, "forward", lambda x: pytest.fail("a full pass"))
-    complete(program, IMAGE, without(INNER), particles=5)
+    cached = complete(program, IMAGE, without(INNER), particles=5)
+    assert torch.equal(cached.x, plain.x)
+    torch.testing.assert_close(cached.log_evidence, plain.log_evidence)

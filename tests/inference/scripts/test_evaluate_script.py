@@ -150,8 +150,10 @@ def test_the_test_split_is_opened_only_when_it_is_asked_for(runs, tiny) -> None:
 def test_reading_the_options_opens_no_split(tiny, monkeypatch, tmp_path) -> None:
     from inference.data import ImageData
 
-    monkeypatch.setattr(ImageData, "split", lambda self, name: pytest.fail(f"opened {name}"))
-    jobs(["--recipe", "made", "--data", str(tiny), "--out", str(tmp_path / "x")])
+    opened: list[str] = []
+    monkeypatch.setattr(ImageData, "split", lambda self, name: opened.append(name))
+    (job,), _ = jobs(["--recipe", "made", "--data", str(tiny), "--out", str(tmp_path / "x")])
+    assert (job.recipe, opened) == ("made", [])
 
 
 def test_evaluate_in_python_refuses_as_the_script_does(runs, tiny) -> None:
