@@ -62,6 +62,18 @@ def test_samples_of_the_mixture_fit_its_enumerated_probabilities(method: str, al
     assert multinomial_goodness_of_fit(probabilities, counts, total_count=6000) > 1e-3
 
 
+def test_pixel_0_is_drawn_independently_of_the_component_that_its_uniform_chooses() -> None:
+    """Every component thinks pixel 0 fair: so are the draws of each, though one uniform chose both."""
+    program = OrderMixture(3, 4, (), vary="orders").eval()
+    for parameter in program.parameters():
+        torch.nn.init.zeros_(parameter)
+    noise = torch.rand(8000, 3, dtype=torch.float64)
+    drawn, component = program.distribution().sample(torch.Size((8000,)), noise=noise)[:, 0], (noise[:, 0] * 4).floor()
+    for number in range(4):
+        mine = drawn[component == number]
+        assert abs(mine.mean() - 0.5) < 4 * 0.5 / len(mine) ** 0.5
+
+
 def test_the_components_are_saved_and_do_not_touch_the_global_generator() -> None:
     before = torch.random.get_rng_state()
     first, other = OrderMixture(6, 4, ()), OrderMixture(6, 4, (), structure_seed=1)
