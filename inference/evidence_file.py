@@ -47,7 +47,7 @@ def attributes(config: Mapping[str, Any], split: str, epoch: int) -> dict[str, s
     """The attributes of an evidence file for a run's config, and the epoch of its training whose weights are scored."""
     return {
         "units": "nats",
-        "measure": "mass",
+        "measure": config.get("measure", "mass"),
         "levels": config["levels"],
         "program": config["program"],
         "guide": config["guide"] or "",

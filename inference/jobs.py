@@ -93,6 +93,7 @@ def describe_job(job: Job, objective: str, program: nn.Module, guide: GuideProgr
         "data": job.data.name,
         "data_digest": job.data.digest,
         **describe_data(job.data),
+        "measure": getattr(program, "measure", "none"),
         "seed": job.seed,
         "training": asdict(job.settings()),
         "num_parameters": parameters,

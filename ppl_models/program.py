@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from .errors import InvalidInput
 
 
-def check_images(x: Tensor, data_dim: int, levels: int) -> None:
-    """Images must be a float tensor (N, D) with finite whole values 0..levels-1.
+def check_images(x: Tensor, data_dim: int, levels: int, measure: str = "mass") -> None:
+    """Images must be a float tensor (N, D) of finite numbers, for a probability mass whole ones 0..levels-1.
 
     Raises:
         InvalidInput: saying which of these fails and what to do.
@@ -32,6 +32,8 @@ def check_images(x: Tensor, data_dim: int, levels: int) -> None:
         raise InvalidInput("x", tuple(x.shape), f"the program is over images of {data_dim} pixels", remedy)
     if not torch.isfinite(x).all():
         raise InvalidInput("x", "NaN or infinity", "images must be finite", "remove or repair those images")
+    if measure == "density":
+        return
     wrong = (x != x.round()) | (x < 0) | (x > levels - 1)
     if wrong.any():
         value = float(x[wrong][0])
@@ -48,10 +50,16 @@ class GenerativeProgram(nn.Module, ABC):
 
     Args:
         data_dim: D, the number of pixels.
-        levels: number of values of a pixel, 0..levels-1.
+        levels: number of values of a pixel, 0..levels-1; 0 for real-valued ones.
+
+    Attributes:
+        latents: names of the latent sites.
+        measure: what p(x) is measured by: ``"mass"`` over whole pixel values, ``"density"`` over real ones. Numbers of
+            the two are never compared.
     """
 
     latents: tuple[str, ...] = ()
+    measure: str = "mass"
 
     def __init__(self, data_dim: int, *, levels: int = 2) -> None:
         super().__init__()
@@ -65,7 +73,11 @@ class GenerativeProgram(nn.Module, ABC):
 
     def check(self, x: Tensor) -> None:
         """Raise ``InvalidInput`` unless x (N, D) lies in the program's sample space."""
-        check_images(x, self.data_dim, self.levels)
+        check_images(x, self.data_dim, self.levels, self.measure)
+
+    def bind_guide(self, guide: nn.Module) -> None:
+        """Told the guide it is paired with, by ``guide.bind(program)``. Nothing to do but for priors that are made from
+        the guide (``VampPrior``)."""
 
     def plate(self, x: Tensor | None, size: int) -> pyro.plate:
         """The plate ``"image"`` for a call with these arguments."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ppl_models.autoencoder import NotADensity
 from ppl_models.errors import InvalidInput
+from ppl_models.nets import AutoregressiveNet
 
 from ..claims import Claim
 from ..weights import NonFiniteError
@@ -23,8 +24,8 @@ MAX_ELEMENTS = 2**19
 def rows_within(max_elements: int, data_dim: int, *modules: nn.Module) -> int:
     """How many rows (images or particles) go through the modules at a time.
 
-    The widest tensor per row is the image, a linear layer's output (the parameters of all pixels are one), or a
-    convolution's channels over the image.
+    The widest tensor per row is the image, a linear layer's output (the parameters of all pixels are one), a
+    convolution's channels over the image, or what an autoregressive net says of itself.
     """
     widths = [data_dim]
     for layer in (layer for module in modules for layer in module.modules()):
@@ -32,6 +33,8 @@ def rows_within(max_elements: int, data_dim: int, *modules: nn.Module) -> int:
             widths.append(layer.out_features)
         elif isinstance(layer, nn.Conv2d):
             widths.append(layer.out_channels * data_dim)
+        elif isinstance(layer, AutoregressiveNet):
+            widths.append(layer.footprint())
     return max(1, max_elements // max(widths))
 
 

@@ -1,17 +1,22 @@
 """Distributions over whole images, and the families of one pixel that they are made of."""
 
 from .autoregressive import Autoregressive
+from .families import pixel_family
 from .logistic import DiscretizedLogisticMixture
 from .mixture import MixtureOfOrders
-from .pixels import BernoulliPixels, CategoricalPixels, LogisticPixels, PixelFamily, pixel_family
+from .pixels import BernoulliPixels, CategoricalPixels, LogisticPixels, PixelFamily, at_least_float32, to_unit
+from .real_pixels import GaussianPixels
 
 __all__ = [
     "Autoregressive",
     "BernoulliPixels",
     "CategoricalPixels",
     "DiscretizedLogisticMixture",
+    "GaussianPixels",
     "LogisticPixels",
     "MixtureOfOrders",
     "PixelFamily",
+    "at_least_float32",
     "pixel_family",
+    "to_unit",
 ]

@@ -17,12 +17,10 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.nn import functional
 
-from ..errors import InvalidInput, nearest
+from ..errors import InvalidInput
 from .logistic import DiscretizedLogisticMixture
 
 NO_SHAPE = torch.Size()
-# Up to here "auto" gives every level a parameter of its own.
-MAX_CATEGORICAL = 32
 COMPONENTS = 5
 
 
@@ -31,14 +29,25 @@ def at_least_float32(parameters: Tensor) -> Tensor:
     return parameters.to(torch.promote_types(parameters.dtype, torch.float32))
 
 
+def to_unit(x: Tensor, levels: int) -> Tensor:
+    """Pixel values 0..levels-1 on [0, 1]; real-valued ones (``levels`` 0) as they are."""
+    return x / (levels - 1) if levels > 1 else x
+
+
 class PixelFamily(ABC):
     """A family of distributions over the values of one pixel, 0..levels-1.
 
     To add one, implement ``log_prob``, ``draw`` and ``distribution``; ``BernoulliPixels`` is the simplest to copy.
+
+    Attributes:
+        levels: number of values; 0 for real ones.
+        num_parameters: P.
+        measure: ``"mass"``, or ``"density"`` for real-valued pixels.
     """
 
     levels: int
     num_parameters: int
+    measure: str = "mass"
 
     @property
     def support(self) -> constraints.Constraint:
@@ -166,40 +175,3 @@ class LogisticPixels(PixelFamily):
         middles = torch.linspace(1 / count - 1, 1 - 1 / count, count, dtype=means.dtype, device=means.device)
         log_scales = log_scales - math.log(2 * count)
         return DiscretizedLogisticMixture(logits, means + middles, log_scales, self.levels, validate_args=validate_args)
-
-
-def pixel_family(levels: int, likelihood: str = "auto") -> PixelFamily:
-    """The family of one pixel for images of so many levels.
-
-    Args:
-        levels: number of values of a pixel.
-        likelihood: ``"bernoulli"`` (2 levels), ``"categorical"``, ``"logistic:K"`` for a mixture of K discretized
-            logistics (``"logistic"`` for 5), or ``"auto"``: Bernoulli for 2 levels, categorical up to 32, and
-            ``"logistic:5"`` beyond.
-
-    Raises:
-        InvalidInput: for fewer than 2 levels, an unknown family, Bernoulli for more than 2 levels, or K < 1.
-    """
-    if levels < 2:
-        raise InvalidInput("levels", levels, "a pixel takes at least two values", "give 2 for binary, 256 for 8-bit")
-    name, colon, count = str(likelihood).partition(":")
-    if name == "auto" and not colon:
-        name = "bernoulli" if levels == 2 else "categorical" if levels <= MAX_CATEGORICAL else "logistic"
-    if name == "logistic":
-        return LogisticPixels(levels, _components(likelihood, count) if colon else COMPONENTS)
-    if colon or name not in ("bernoulli", "categorical"):
-        known = ["auto", "bernoulli", "categorical", "logistic", "logistic:K"]
-        raise InvalidInput("likelihood", likelihood, "unknown family of a pixel", nearest(str(likelihood), known))
-    if name == "categorical":
-        return CategoricalPixels(levels)
-    if levels > 2:
-        remedy = "use categorical or logistic:K, or binarize the images"
-        raise InvalidInput("likelihood", likelihood, f"pixels take {levels} values", remedy)
-    return BernoulliPixels()
-
-
-def _components(likelihood: str, count: str) -> int:
-    """K of ``"logistic:K"``."""
-    if not count.isdecimal() or int(count) < 1:
-        raise InvalidInput("likelihood", likelihood, "K counts components", "write for example logistic:5")
-    return int(count)

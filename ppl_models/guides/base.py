@@ -28,9 +28,10 @@ class GuideProgram(nn.Module, ABC):
         """Tell the guide which program it serves.
 
         The program is kept in a tuple, outside the module tree: its parameters are neither listed nor saved with the
-            guide's.
+        guide's. The program is told of the guide in turn, since a prior may be made from it.
         """
         self._program = (program,)
+        program.bind_guide(self)
 
     @property
     def program(self) -> GenerativeProgram:
@@ -51,6 +52,10 @@ class GuideProgram(nn.Module, ABC):
 
 class Guide(GuideProgram):
     """A guide for one latent vector per image, site ``"z"``. A new guide writes ``posterior``.
+
+    A guide whose posterior is a family with parameters that a net reads off the image may also offer ``encode(x) ->
+    parameters`` (N, P) and ``family(parameters)``: the ``VampPrior`` is made from them, and the gap of a bound can then
+    be split into what the family and what the net leaves.
 
     Args:
         data_dim: D, the number of pixels.

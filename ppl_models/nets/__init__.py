@@ -2,7 +2,9 @@
 
 from .attention import PixelTransformerNet
 from .autoregressive import AutoregressiveNet, Cache, evaluating
+from .encoders import ENCODERS, make_encoder
 from .gated_pixel_cnn import GatedPixelCNNNet
+from .images import ConvDecoder, ConvEncoder, RowDecoder, RowEncoder
 from .made import CYCLES, AutoregressiveMLP, Structure, random_structure
 from .masked import MaskedLinear, MaskedMLP
 from .mlp import ACTIVATIONS, activation, mlp
@@ -14,9 +16,12 @@ __all__ = [
     "ACTIVATIONS",
     "CELLS",
     "CYCLES",
+    "ENCODERS",
     "AutoregressiveMLP",
     "AutoregressiveNet",
     "Cache",
+    "ConvDecoder",
+    "ConvEncoder",
     "GatedPixelCNNNet",
     "MaskedLinear",
     "MaskedMLP",
@@ -24,9 +29,12 @@ __all__ = [
     "PixelCNNNet",
     "PixelRNNNet",
     "PixelTransformerNet",
+    "RowDecoder",
+    "RowEncoder",
     "Structure",
     "activation",
     "evaluating",
+    "make_encoder",
     "mlp",
     "random_structure",
 ]

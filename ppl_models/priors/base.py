@@ -19,6 +19,9 @@ class Prior(nn.Module, ABC):
         super().__init__()
         self.latent_dim = int(latent_dim)
 
+    def bind_guide(self, guide: nn.Module) -> None:
+        """Told the guide that the prior's program is paired with; most priors do not care."""
+
     @abstractmethod
     def forward(self) -> TorchDistribution:
         """p(z): event shape (L,), batch shape ()."""

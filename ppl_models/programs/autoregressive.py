@@ -43,11 +43,12 @@ class AutoregressiveProgram(TractableProgram):
         self.shape = image_shape(data_dim, shape)
         self.ordering = as_ordering(ordering, data_dim, self.shape)
         self.family: PixelFamily = pixel_family(levels, likelihood)
+        self.measure = self.family.measure
 
     @property
     def scale(self) -> float:
-        """What brings pixel values to [0, 1] on their way into the net."""
-        return 1 / (self.levels - 1)
+        """What brings pixel values to [0, 1] on their way into the net; 1 for real values."""
+        return 1 / (self.levels - 1) if self.levels > 1 else 1.0
 
     def distribution(self) -> TorchDistribution:
         """The ``Autoregressive`` distribution of one image: event shape (D,)."""

@@ -18,7 +18,7 @@ from ppl_models.recipes import RECIPES
 KEYS = {
     "format", "recipe", "recipe_arguments", "program", "latents", "guide", "guide_source", "guide_arguments",
     "objective", "objective_arguments", "data", "data_digest", "shape", "levels", "data_dim", "seed", "training",
-    "num_parameters", "versions", "commit",
+    "num_parameters", "versions", "commit", "measure",
 }  # fmt: skip
 PROGRAMS = {
     "fvsbn": ("FVSBN", None, "nll", "exact", "EXACT"),
