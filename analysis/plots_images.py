@@ -28,7 +28,11 @@ def as_images(flat: xr.DataArray, attributes: dict) -> np.ndarray:
     """(n, D) flat pixels 0..levels-1 to (n, H, W, C) in [0, 1]; flat order is channel, row, column."""
     size = tuple(int(attributes[name]) for name in ("channels", "height", "width"))
     images = np.asarray(flat, dtype=float).reshape(-1, *size).transpose(0, 2, 3, 1)
-    return images / max(1, int(attributes["levels"]) - 1)
+    levels = int(attributes["levels"])
+    if not levels:  # real values
+        low, high = float(images.min()), float(images.max())
+        return (images - low) / max(high - low, 1e-12)
+    return (images / max(1, levels - 1)).clip(0, 1)  # a density over grey levels draws beyond them
 
 
 def sample_grids(study: Study, count: int = 36) -> Figure | None:

@@ -61,7 +61,7 @@ class ImageData:
         return {name: len(images) for name, images in self._splits.items()}
 
     def split(self, name: str) -> Tensor:
-        """The images of a split: a new float32 tensor (N, D) with values 0..levels-1.
+        """The images of a split: a new float32 tensor (N, D) with values 0..levels-1, or real ones.
 
         Raises:
             InvalidInput: there is no such split.
@@ -100,7 +100,7 @@ def image_data(
             numbers of any type.
         labels: the same names -> whole numbers (N,).
         shape: (D,), (H, W) or (C, H, W); by default what the array says.
-        levels: by default 2 if every value is 0 or 1, else 256.
+        levels: by default 2 if every value is 0 or 1, else 256; 0 for real values, which are kept as they are.
 
     Raises:
         InvalidInput: a split has fewer than two images, another D than the training split, NaN,
@@ -114,12 +114,12 @@ def image_data(
     geometry = (1,) * (3 - len(geometry)) + geometry
     if levels is None:
         levels = 2 if all(array.max() <= 1 for array in splits.values()) else 256
-    if not 2 <= levels <= 256:
-        raise InvalidInput("--data", name, f"has levels {levels}", "give a number from 2 to 256")
+    if levels != 0 and not 2 <= levels <= 256:
+        raise InvalidInput("--data", name, f"has levels {levels}", "give a number from 2 to 256, or 0 for real values")
     flat = {}
     for split, array in splits.items():
         _check_split(name, split, array, math.prod(geometry), levels)
-        flat[split] = array.reshape(len(array), -1).astype(np.uint8)
+        flat[split] = array.reshape(len(array), -1).astype(np.uint8 if levels else np.float32)
     return _assemble(name, flat, labels or {}, geometry, levels)
 
 
@@ -141,13 +141,15 @@ def _check_split(name: str, split: str, array: np.ndarray, dim: int, levels: int
     if size != dim:
         problem = f"{where} has {size} values per image, not {dim}"
         raise InvalidInput("--data", name, problem, "give every split and `shape` the same size")
+    if levels == 0:
+        return
     low, high = array.min(), array.max()
     if low < 0 or high > levels - 1:
         problem = f"{where} has values from {low} to {high}, outside 0..{levels - 1}"
         raise InvalidInput("--data", name, problem, "rescale them, or store `levels` with them")
     if array.dtype.kind == "f" and (array != np.round(array)).any():
         problem = f"{where} has values that are not whole numbers"
-        raise InvalidInput("--data", name, problem, "binarize or round them to 0..levels-1 first")
+        raise InvalidInput("--data", name, problem, "binarize or round them, or store levels 0 for real values")
 
 
 def _assemble(

@@ -19,6 +19,7 @@ from .history import History
 from .loop import Loop
 from .monitor import Monitor
 from .objectives import PyroElbo
+from .steps import StepRule
 
 
 def fit(
@@ -35,6 +36,7 @@ def fit(
     average: float = 0.0,
     scheduler: Callable[[Optimizer], LRScheduler] | None = None,
     monitor: Monitor | None = None,
+    step: StepRule | None = None,
     seed: int = 0,
     device: str = "auto",
     precision: str = "32-true",
@@ -63,6 +65,7 @@ def fit(
         average: decay of the moving average of the weights that is validated and kept; 0 for none.
         scheduler: function from the optimizer to a learning-rate scheduler, stepped once per epoch.
         monitor: what to watch instead.
+        step: what a batch does to the weights: ``PlainStep`` unless given, or ``AggressiveEncoder``.
         seed: of shuffling and of the programs' noise.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``.
         precision: Fabric's, for example ``"32-true"`` or ``"bf16-mixed"``.
@@ -73,11 +76,12 @@ def fit(
 
     Raises:
         NonFiniteLossError: naming epoch, batch and site, at the first NaN or infinite loss.
-        InvalidInput: for images outside the sample space, or a guide that does not fit the program.
+        InvalidInput: for images outside the sample space, a guide that does not fit the program, or a step rule that
+            cannot train the pair.
     """
     loop = Loop(_as_objective(objective), optimizer, device, precision, tuple(loggers))
     loop.take_data(data, valid, batch_size)
-    loop.prepare(average, scheduler, monitor, clip_norm, seed, folder)
+    loop.prepare(average, scheduler, monitor, clip_norm, seed, folder, step)
     devices = [loop.fabric.device.index or 0] if loop.fabric.device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices), pyro.validation_enabled(False), warnings.catch_warnings():
         # The loop stops at a loss that is not finite and says where; Pyro's warning would only precede it.

@@ -42,9 +42,11 @@ def image_attributes(config: Mapping[str, Any]) -> dict[str, str | int]:
     }
 
 
-def compact(images: Tensor, levels: int) -> np.ndarray:
-    """Whole pixel values in the smallest integer type that holds them."""
-    return images.cpu().numpy().astype(np.uint8 if levels <= 256 else np.int32)
+def compact(images: Tensor, config: Mapping[str, Any]) -> np.ndarray:
+    """Whole pixel values in the smallest integer type that holds them; those of a density in float32."""
+    if config.get("measure") == "density":
+        return images.cpu().numpy().astype(np.float32)
+    return images.cpu().numpy().astype(np.uint8 if config["levels"] <= 256 else np.int32)
 
 
 @contextmanager
@@ -62,7 +64,7 @@ def whole(*paths: Path) -> Iterator[list[Path]]:
 
 def write_samples(folder: Path, images: Tensor, config: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
     """``samples.nc`` (sample, pixel) and ``samples.png``, a nearly square grid."""
-    array = compact(images, config["levels"])
+    array = compact(images, config)
     dataset = xr.Dataset({"x": (("sample", "pixel"), array)}, attrs={**image_attributes(config), **attrs})
     pictures = coloured(array, config["shape"], config["levels"])
     with whole(folder / "samples.nc", folder / "samples.png") as (file, picture):
@@ -75,7 +77,7 @@ def write_reconstructions(
 ) -> None:
     """``reconstructions.nc``: images beside the means that were reconstructed from their codes."""
     columns = {
-        "x": (("image", "pixel"), compact(x, config["levels"])),
+        "x": (("image", "pixel"), compact(x, config)),
         "reconstruction": (("image", "pixel"), means.float().cpu().numpy()),
     }
     dataset = xr.Dataset(columns, {"image": list(index)}, image_attributes(config))
@@ -95,7 +97,7 @@ def write_completions(
         config: of the run.
         attrs: further attributes.
     """
-    drawn = compact(completion.x.transpose(0, 1), config["levels"])
+    drawn = compact(completion.x.transpose(0, 1), config)
     observed = completion.observed.cpu().numpy()
     given = np.where(observed, x.cpu().numpy(), np.nan).astype(np.float32)
     numbers = ("log_evidence", "ess", "ess_final", "lineages")
@@ -125,9 +127,11 @@ def completion_row(given: np.ndarray, drawn: np.ndarray, config: Mapping[str, An
 
 def coloured(images: np.ndarray, shape: Sequence[int], levels: int) -> np.ndarray:
     """Images (n, D) as pictures (n, H, W, 3), 0..1: one channel is shown as grey; of more than three, the first
-    three."""
+    three. Real values (``levels`` 0) are stretched between the smallest and the largest of all; draws of a density over
+    grey levels are cut to their range."""
     channels, height, width = shape
-    images = images.reshape(-1, channels, height, width)[:, :3] / (levels - 1)
+    low, high = (0, levels - 1) if levels else (np.nanmin(images), np.nanmax(images))
+    images = np.clip((images - low) / max(high - low, 1e-12), 0, 1).reshape(-1, channels, height, width)[:, :3]
     pictures = np.ones((len(images), height, width, 3), dtype=np.float32)
     pictures[..., : 3 if channels == 1 else channels] = images.transpose(0, 2, 3, 1)
     return pictures

@@ -74,8 +74,10 @@ def describe_data(data: ImageData) -> dict[str, Any]:
     return {"data_dim": data.data_dim, "levels": data.levels, "shape": list(data.shape)}
 
 
-def describe_job(job: Job, objective: str, program: nn.Module, guide: GuideProgram | None) -> dict[str, Any]:
-    """The content of ``config.json`` (``docs/files.md``)."""
+def describe_job(
+    job: Job, objective: str, arguments: Mapping[str, Any], program: nn.Module, guide: GuideProgram | None
+) -> dict[str, Any]:
+    """The content of ``config.json`` (``docs/files.md``), the objective with its options."""
     parameters = {"program": sum(p.numel() for p in program.parameters())}
     parameters["guide"] = sum(p.numel() for p in guide.parameters()) if guide is not None else 0
     baseline = isinstance(program, NotADensity)
@@ -89,7 +91,7 @@ def describe_job(job: Job, objective: str, program: nn.Module, guide: GuideProgr
         "guide_source": source_of(job.guide_class) if job.guide_class is not None else None,
         "guide_arguments": complete("guide", job.guide_class, job.guide_arguments) if job.guide_class else {},
         "objective": objective,
-        "objective_arguments": complete("objective", find_objective(objective), job.objective_arguments),
+        "objective_arguments": complete("objective", find_objective(objective), arguments),
         "data": job.data.name,
         "data_digest": job.data.digest,
         **describe_data(job.data),

@@ -44,16 +44,16 @@ def write_latents(
         with keyed_noise(config["seed"], "prior", device=x.device):
             prior = prior_draws(program, draws)
     stacked = {name: torch.stack([column[name] for column in columns], 1) for name in columns[0]}
-    levels, images = config["levels"], {"image": list(index)}
+    images = {"image": list(index)}
     latents = [name for name in stacked if name in program.latents]
     statistics = ("log_p", "log_q", "log_weight", "log_likelihood_given_z")
     groups = {
         "posterior": _group({name: stacked[name].cpu().numpy() for name in latents}, images),
-        "posterior_predictive": _group({"x": compact(stacked["x"], levels)}, images),
+        "posterior_predictive": _group({"x": compact(stacked["x"], config)}, images),
         "sample_stats": _group({name: stacked[name].cpu().numpy() for name in statistics}, images),
         "prior": _group({name: prior[name].cpu().numpy() for name in latents}, {}),
-        "prior_predictive": _group({"x": compact(prior["x"], levels)}, {}),
-        "observed_data": xr.Dataset({"x": (("image", "pixel"), compact(x, levels))}, images),
+        "prior_predictive": _group({"x": compact(prior["x"], config)}, {}),
+        "observed_data": xr.Dataset({"x": (("image", "pixel"), compact(x, config))}, images),
     }
     note = "posterior: independent guide draws, no Markov chain; nats; z is not comparable across seeds"
     tree = xr.DataTree.from_dict({name: group.assign_attrs(note=note) for name, group in groups.items()})
@@ -94,11 +94,16 @@ def prior_draws(program: nn.Module, draws: int) -> dict[str, Tensor]:
     return {name: trace.nodes[name]["value"] for name in (*program.latents, "x")}
 
 
+def event_dim(name: str) -> str:
+    """The name of a site's event dimension: latents of a ladder differ in length and have one each."""
+    return {"x": "pixel", "z": "latent"}.get(name, f"latent_{name}")
+
+
 def _group(arrays: Mapping[str, np.ndarray], images: Mapping[str, Any]) -> xr.Dataset:
     """Arrays (draw, [image,] event) with a chain in front and their dimensions named."""
     columns = {}
     for name, array in arrays.items():
-        event = ["pixel" if name == "x" else "latent"] if array.ndim > 1 + len(images) else []
+        event = [event_dim(name)] if array.ndim > 1 + len(images) else []
         dims = ["chain", "draw", *images, *event]
         columns[name] = (dims, array[None])
     return xr.Dataset(columns, {**images, "chain": [0], "draw": np.arange(next(iter(arrays.values())).shape[0])})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,10 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .data import ImageData
 from .history import History, HistoryFile
 from .monitor import Monitor, default_monitor
-from .objectives import Objective
+from .objectives import NegativeLogLikelihood, Objective
+from .objectives.replay import frozen
 from .rehearsal import NonFiniteLossError, locate_non_finite, rehearse
+from .steps import PlainStep, StepRule
 
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
@@ -73,19 +75,24 @@ class Loop:
         clip_norm: float | None,
         seed: int,
         folder: Path | None,
+        step: StepRule | None = None,
     ) -> None:
         """Set up what an epoch needs besides the data."""
         if not 0 <= average < 1:
             raise InvalidInput("average", average, "a decay lies in [0, 1)", "give for example 0.999")
         if monitor is None and self.valid is not None and self.program is not None:
-            monitor = default_monitor(self.program, self.guide, self.valid, seed)
+            # A guide that is trained beside an exact likelihood is not what that training is judged by.
+            exact = isinstance(self.objective, NegativeLogLikelihood)
+            monitor = default_monitor(self.program, None if exact else self.guide, self.valid, seed)
         self.monitor, self.clip_norm, self.seed, self.folder = monitor, clip_norm, seed, folder
         self.average = WeightAverage(self.objective, average)
         self.scheduler = scheduler(self.raw_optimizer) if scheduler else None
         self.history, self.file = History(), HistoryFile(folder)
-        self.epoch = self.updates = 0
+        self.epoch = self.updates = self.seen = 0
         self.best: dict[str, Any] = copy.deepcopy(self.objective.state_dict())
         self.saved_at = time.monotonic()
+        self.step = PlainStep() if step is None else step
+        self.step.start(self)
 
     def run(self, epochs: int, patience: int | None, max_seconds: float | None, progress: bool) -> History:
         """Train until the epochs, the patience or the time are used up; put the best weights in place."""
@@ -111,11 +118,12 @@ class Loop:
     def run_epoch(self) -> dict[str, Any]:
         """One pass over the training images, then the monitor."""
         self.epoch += 1
+        self.seen = 0
         start, total = time.monotonic(), 0.0
         self.module.train()
         order = torch.randperm(len(self.train)).to(self.fabric.device)
         for number, index in enumerate(order.split(self.batch_size)):
-            total += self.update(self.train[index], number) * len(index)
+            total += self.step.update(self, self.train[index], number) * len(index)
         if self.scheduler is not None:
             self.scheduler.step()
         seconds = time.monotonic() - start
@@ -123,19 +131,25 @@ class Loop:
             "epoch": self.epoch,
             "updates": self.updates,
             "seconds": round(seconds, 4),
-            "images_per_second": round(len(self.train) / seconds, 1),
+            "images_per_second": round(self.seen / seconds, 1),
             "train_loss": total / len(self.train),
             "train_loss_name": type(self.objective).__name__,
             **self.validate(),
+            **self.step.after_epoch(self),
         }
         self.history.records.append(record)
         self.file.append(record)
         self.fabric.log_dict({k: v for k, v in record.items() if isinstance(v, float)}, step=self.epoch)
         return record
 
-    def update(self, images: Tensor, number: int) -> float:
-        """One step of the optimizer; returns the loss."""
-        loss = self.module(images)
+    def descend(self, images: Tensor, number: int, still: Iterable[nn.Parameter] = ()) -> float:
+        """One step of the optimizer on images (n, D), in which the parameters in ``still`` keep their values; returns
+        the loss.
+
+        A parameter without a gradient is left alone by torch's optimizers, its momentum and weight decay included.
+        """
+        with frozen(still):
+            loss = self.module(images)
         value = loss.item()
         if not abs(value) < float("inf"):
             where = locate_non_finite(self.program, self.guide, images) if self.program is not None else "unknown site"
@@ -148,7 +162,13 @@ class Loop:
         self.optimizer.zero_grad()
         self.average.update()
         self.updates += 1
+        self.seen += len(images)
         return value
+
+    def random_batch(self) -> Tensor:
+        """Training images drawn with replacement, as many as a batch has: (n, D)."""
+        index = torch.randint(len(self.train), (min(self.batch_size, len(self.train)),))
+        return self.train[index.to(self.train.device)]
 
     def validate(self) -> dict[str, Any]:
         """Evaluate the monitor with the averaged weights, and keep them if they are the best so far."""
@@ -192,6 +212,7 @@ class Loop:
             "optimizer": self.raw_optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict() if self.scheduler else {},
             "average": self.average.state_dict(),
+            "step": self.step.state_dict(),
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self.fabric.device) if cuda else torch.empty(0, dtype=torch.uint8),
         }
@@ -210,6 +231,7 @@ class Loop:
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
         self.average.load_state_dict(state["average"])
+        self.step.load_state_dict(state.get("step", {}))
         self.epoch, self.updates, self.best = state["epoch"], state["updates"], state["best"]
         self.history.best_epoch, self.history.best_value = state["best_epoch"], state["best_value"]
         self.history.records = self.file.read(self.epoch)

@@ -100,9 +100,10 @@ class ReconstructionMonitor(Monitor):
 
 
 def default_monitor(program: nn.Module, guide: nn.Module | None, images: Tensor, seed: int) -> Monitor:
-    """The reported quantity of a pair: exact if it has one, else the ELBO, else (a baseline) the reconstruction."""
+    """What a pair is trained for: the ELBO where there is a guide, else the exact log p(x), or (a baseline) the
+    reconstruction."""
     if isinstance(program, NotADensity):
         return ReconstructionMonitor(images, program)
-    if guide is None or isinstance(program, HasLogProb):
+    if guide is None:
         return ExactMonitor(images, program)
     return ElboMonitor(images, program, guide, seed)

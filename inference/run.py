@@ -117,7 +117,7 @@ def load_run(
         guide: class or instance of a guide that came from a user's file: it is passed again, never imported from a
             config.
         device: where to put the tensors.
-        program_only: leave the guide out; no user's guide is asked for.
+        program_only: leave the guide out, unless the program is made from it; else no user's guide is asked for.
 
     Raises:
         InvalidInput: if there is no run or there are several, a user's guide is not passed or another one is, or the
@@ -135,7 +135,11 @@ def load_run(
     folder = folders[0]
     config = read_config(folder)
     with torch.random.fork_rng(devices=[]):  # the initial weights that are drawn here are replaced
-        program, guide = (build_program(config), None) if program_only else build_pair(config, guide)
+        program = build_program(config) if program_only else None
+        if program is None or getattr(program, "needs_guide", False):
+            program, guide = build_pair(config, guide)
+        else:
+            guide = None
     state = load_checkpoint(folder / "checkpoint.pt", device)
     load_states(folder, state["best"], program, guide)
     program.to(device).eval()

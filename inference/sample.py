@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ppl_models.autoencoder import NotADensity
 from ppl_models.distributions import Autoregressive, MixtureOfOrders
 from ppl_models.errors import InvalidInput, nearest
-from ppl_models.program import TractableProgram
+from ppl_models.program import LatentProgram, TractableProgram
 
 from .claims import Claim
 from .cli import parse, run_script
@@ -32,6 +32,7 @@ from .estimators.base import positive
 from .image_files import read_given, write_completions, write_samples
 from .randomness import keyed_noise
 from .run import Run, load_run, runs_in
+from .user_guides import find_guide
 
 
 def generate(
@@ -63,13 +64,15 @@ def generate(
     if num < 1:
         raise InvalidInput("--num", num, "must be at least 1", "give a number of images")
     with evaluation_mode(program), keyed_noise(seed, "sample", device=device):
-        distribution = program.distribution() if isinstance(program, TractableProgram) else None
-        if isinstance(distribution, Autoregressive | MixtureOfOrders):
+        distribution, shape = pixel_by_pixel(program, num)
+        if distribution is not None:
             used = distribution.sampler(method, rows=min(num, batch or num))
             if block is not None and used != "fixed-point":
                 raise InvalidInput("--block", block, f"the {used} sampler has no blocks", "add --method fixed-point")
+            if batch is not None and not shape:
+                raise InvalidInput("--batch", batch, "a hybrid draws its images together", "leave it out")
             options = {"method": method, "block": block, "batch": batch, "progress": progress}
-            return distribution.sample(torch.Size((num,)), **options), used
+            return distribution.sample(shape, **options), used
         together = f"{type(program).__name__} draws its pixels together"
         if method not in ("auto", "ancestral"):
             raise InvalidInput("--method", method, together, "use auto")
@@ -77,6 +80,20 @@ def generate(
             if value is not None:
                 raise InvalidInput(option, value, together, "leave it out")
         return program(size=num), "ancestral"
+
+
+def pixel_by_pixel(program: nn.Module, num: int) -> tuple[Autoregressive | MixtureOfOrders | None, torch.Size]:
+    """The distribution that draws one pixel after the other, and the shape to draw: of the program, or of a hybrid
+    under ``num`` draws of its latents; ``None`` for programs that draw all pixels together."""
+    if isinstance(program, TractableProgram):
+        distribution, shape = program.distribution(), torch.Size((num,))
+    elif isinstance(program, LatentProgram):
+        shape = torch.Size()
+        distribution = program.likelihood(program.prior().sample(torch.Size((num,))))
+    else:
+        return None, torch.Size()
+    known = isinstance(distribution, Autoregressive | MixtureOfOrders)
+    return (distribution if known else None), shape
 
 
 def sample(run: Run, num: int, *, method: str = "auto", seed: int = 0, device: str = "cpu", **options: Any) -> Tensor:
@@ -147,6 +164,7 @@ def parser() -> ArgumentParser:
     p.add_argument("--batch", type=int | None, default=None, help="most images, or particles, drawn at a time")
     p.add_argument("--given", default=None, help=".npz with x and observed (1 where given): draw the missing pixels")
     p.add_argument("--particles", type=int | None, default=None, help="with --given, where it is not exact; 256")
+    p.add_argument("--guide", default=None, help="FILE_OR_MODULE:CLASS, where the prior is made from your own guide")
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--device", default="auto")
     p.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -176,9 +194,10 @@ def main(argv: Sequence[str]) -> None:
     options: Any = parse(parser(), argv)
     check_options(options)
     device = resolve_device(options.device)
+    guide = find_guide(options.guide) if options.guide else None
     shared = {"method": options.method, "seed": options.seed, "progress": not options.quiet}
     for folder in runs_in(options.run):
-        run = load_run(folder, device=device, program_only=True)
+        run = load_run(folder, guide, device=device, program_only=True)
         start = time.monotonic()
         if options.given is None:
             num = 64 if options.num is None else options.num

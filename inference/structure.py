@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ppl_models.autoencoder import REASON, NotADensity
 from ppl_models.distributions import Autoregressive, MixtureOfOrders
-from ppl_models.program import TractableProgram
+from ppl_models.program import LatentProgram, TractableProgram
 
 from .estimators.base import evaluation_mode
 from .randomness import keyed_noise
@@ -118,5 +118,10 @@ def generation_of(program: nn.Module) -> dict[str, Any]:
             distribution = distribution.components[0]
         if isinstance(distribution, Autoregressive):
             sequence = list(distribution.ordering.sequence)
+            return {"kind": "autoregressive", "passes": len(sequence), "ordering": sequence}
+    if isinstance(program, LatentProgram):  # a hybrid: the latents at once, then pixel by pixel
+        likelihood = program.likelihood(program.prior().sample())
+        if isinstance(likelihood, Autoregressive):
+            sequence = list(likelihood.ordering.sequence)
             return {"kind": "autoregressive", "passes": len(sequence), "ordering": sequence}
     return {"kind": "ancestral", "passes": 1, "ordering": []}

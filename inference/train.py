@@ -33,8 +33,10 @@ from .objectives import Objective, default_objective, find_objective
 from .rehearsal import rehearse
 from .run import load_states, write_json
 from .run_folder import check_folder, open_folder
+from .steps import AggressiveEncoder
 from .structure import describe
 from .train_options import jobs
+from .training import OWN_OBJECTIVE
 from .user_guides import blaming
 
 
@@ -87,14 +89,24 @@ def prepare(job: Job, *, resume: bool = False, overwrite: bool = False) -> Prepa
     program.check(images)
     with blaming(job.guide_class):
         rehearse(program, guide, images)
-        name = job.objective or default_objective(program, guide)
-        objective = find_objective(name)(program, guide, **job.objective_arguments)
+        name, arguments = objective_of(job, program, guide)
+        objective = find_objective(name)(program, guide, **arguments)
         structure = describe(program, guide, images)
-    config = describe_job(job, name, program, guide)
+    config = describe_job(job, name, arguments, program, guide)
     check_folder(job.out, config, resume, overwrite)
     if resume and (job.out / "checkpoint.pt").is_file():
         check_continuable(job.out, program, guide)
     return Prepared(objective, config, structure)
+
+
+def objective_of(job: Job, program: nn.Module, guide: nn.Module | None) -> tuple[str, dict[str, Any]]:
+    """The name and the options of what a job minimises: the one it names, the recipe's own, or the pair's default."""
+    if job.objective is not None:
+        own, defaults = OWN_OBJECTIVE.get(job.recipe, (None, {}))
+        return job.objective, {**(defaults if own == job.objective else {}), **job.objective_arguments}
+    if job.recipe in OWN_OBJECTIVE:
+        return OWN_OBJECTIVE[job.recipe]
+    return default_objective(program, guide), {}
 
 
 def check_continuable(folder: Path, program: nn.Module, guide: nn.Module | None) -> None:
@@ -153,6 +165,7 @@ def train(
         clip_norm=settings.clip_norm,
         average=settings.average,
         scheduler=settings.scheduler,
+        step=AggressiveEncoder() if settings.step == "aggressive" else None,
         seed=job.seed,
         device=resolve_device(job.device),
         precision=settings.precision,

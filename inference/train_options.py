@@ -16,7 +16,7 @@ from ppl_models.recipes import FROM_DATA, GIVEN_TO_GUIDES, find_recipe
 from .cli import Tokens, parse, parse_options, take_prefixed
 from .data import load_data
 from .jobs import Job
-from .objectives import find_objective
+from .objectives import OBJECTIVES, find_objective
 from .orderings import with_ordering
 from .training import Training, default_training
 from .user_guides import find_guide
@@ -50,7 +50,7 @@ def parser(description: str | None = None) -> ArgumentParser:
     p.add_argument(
         "--objective",
         default=None,
-        help="nll, elbo, scheduled-sampling, reconstruction; --objective.NAME VALUE sets its options",
+        help=f"{', '.join(OBJECTIVES)}; --objective.NAME VALUE sets its options",
     )
     # Settings of the training have no default here: those left out are the ones for the size of the data.
     p.add_argument("--epochs", type=int, default=SUPPRESS, help="passes over the training images")
@@ -78,6 +78,7 @@ def parser(description: str | None = None) -> ArgumentParser:
         help="start no epoch after so many seconds",
     )
     p.add_argument("--precision", type=str, default=SUPPRESS, help="32-true or bf16-mixed")
+    p.add_argument("--step", type=str, default=SUPPRESS, help="plain, or aggressive: the guide ahead of the program")
     p.add_argument("--device", default="auto", help="auto, cpu or cuda")
     p.add_argument("--resume", action="store_true", help="continue the run in --out")
     p.add_argument("--overwrite", action="store_true", help="replace the run in --out")

@@ -11,6 +11,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from ppl_models.errors import InvalidInput, nearest
 
+STEPS = ("plain", "aggressive")
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda progress: 1.0,
     "linear": lambda progress: max(0.02, 1 - progress),
@@ -37,6 +38,7 @@ class Training:
         clip_norm: largest norm of the gradient.
         max_seconds: wall time after which no further epoch starts.
         precision: Fabric's, one of ``PRECISIONS``.
+        step: what a batch does to the weights: ``"plain"``, or ``"aggressive"``, see ``inference.steps``.
     """
 
     epochs: int = 150
@@ -49,6 +51,7 @@ class Training:
     clip_norm: float | None = None
     max_seconds: float | None = None
     precision: str = "32-true"
+    step: str = "plain"
 
     def check(self) -> None:
         """Raise ``InvalidInput`` for settings that cannot train."""
@@ -70,6 +73,8 @@ class Training:
         if self.precision not in PRECISIONS:
             known = nearest(self.precision, PRECISIONS)
             raise InvalidInput("--precision", self.precision, "unknown precision", known)
+        if self.step not in STEPS:
+            raise InvalidInput("--step", self.step, "unknown step rule", nearest(self.step, STEPS))
         if not 0 <= self.average < 1:
             raise InvalidInput("--average", self.average, "a decay lies in [0, 1)", "give for example 0.99")
         if self.schedule not in SCHEDULES:
@@ -89,6 +94,11 @@ OWN_SMALL: dict[str, dict[str, Any]] = {
     "pixel_cnn": {"epochs": 60},
     "gated_pixel_cnn": {"epochs": 40, "learning_rate": 5e-3},
     "pixel_transformer": {"epochs": 34},
+    "linear_vae": {"epochs": 500, "learning_rate": 0.01, "patience": None, "clip_norm": 10.0},
+    "iwae": {"epochs": 40},
+    "conv_vae": {"epochs": 60},
+    "pixel_vae": {"epochs": 60},
+    "lossy_vae": {"epochs": 60},
 }
 OWN_LARGE: dict[str, dict[str, Any]] = {
     "independent_pixels": {"learning_rate": 0.05},
@@ -97,6 +107,16 @@ OWN_LARGE: dict[str, dict[str, Any]] = {
     "pixel_cnn": {"learning_rate": 2e-3, "clip_norm": 5.0},
     "gated_pixel_cnn": {"learning_rate": 2e-3, "clip_norm": 5.0},
     "pixel_transformer": {"clip_norm": 5.0},
+}
+
+
+# Recipes that are an objective as much as a pair: what they are trained with unless told otherwise, and its options.
+OWN_OBJECTIVE: dict[str, tuple[str, dict[str, Any]]] = {
+    "iwae": ("iwae", {"num_particles": 50}),
+    # Its guide can express the posterior, where this gradient has no noise of its own.
+    "linear_vae": ("iwae", {"num_particles": 1, "gradient": "stl"}),
+    # Nothing but the decoder keeps an early guide from drowning its code in noise: the prior follows it.
+    "vae_vamp": ("elbo", {"schedule": "linear", "updates": 1000}),
 }
 
 

@@ -56,10 +56,12 @@ class GenerativeProgram(nn.Module, ABC):
         latents: names of the latent sites.
         measure: what p(x) is measured by: ``"mass"`` over whole pixel values, ``"density"`` over real ones. Numbers of
             the two are never compared.
+        needs_guide: whether p(x) itself is made from the guide (``VampPrior``), so that even a draw needs it.
     """
 
     latents: tuple[str, ...] = ()
     measure: str = "mass"
+    needs_guide: bool = False
 
     def __init__(self, data_dim: int, *, levels: int = 2) -> None:
         super().__init__()

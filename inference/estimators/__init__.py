@@ -1,6 +1,7 @@
 """Estimators: callables ``(program, x) -> Estimate``. What they return carries its claim."""
 
 from .base import Estimate, Estimator, evaluation_mode
+from .enumerated import Enumerated
 from .exact import Exact
 from .importance import Elbo, ImportanceWeighted
 from .names import ESTIMATORS, parse_estimator
@@ -8,6 +9,7 @@ from .names import ESTIMATORS, parse_estimator
 __all__ = [
     "ESTIMATORS",
     "Elbo",
+    "Enumerated",
     "Estimate",
     "Estimator",
     "Exact",

@@ -13,6 +13,7 @@ from ppl_models.guides import GuideProgram
 from ppl_models.program import HasLogProb
 
 from .base import Estimator
+from .enumerated import Enumerated, latent_values
 from .exact import Exact
 from .importance import Elbo, ImportanceWeighted
 
@@ -21,6 +22,7 @@ ESTIMATORS: dict[str, tuple[Callable[..., Estimator], str]] = {
     "exact": (Exact, "exact"),
     "elbo": (Elbo, "elbo:64"),
     "iw": (ImportanceWeighted, "iw:5000"),
+    "enumerate": (Enumerated, "enumerate"),
 }
 
 
@@ -62,6 +64,9 @@ def parse_estimator(name: str, program: nn.Module, guide: GuideProgram | None, *
     if isinstance(program, NotADensity):
         program.refuse(name)
     kind = type(program).__name__
+    if stem == Enumerated.name:
+        latent_values(program)  # refuses here, before anything is scored
+        return Enumerated()
     if number is None:
         if not isinstance(program, HasLogProb):
             problem = f"{kind} has no exact log p(x), only bounds"

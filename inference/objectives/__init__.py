@@ -5,17 +5,33 @@ from collections.abc import Callable
 from torch import nn
 
 from ppl_models.autoencoder import NotADensity
+from ppl_models.distributions.binary_code import MAX_BITS
 from ppl_models.errors import InvalidInput, nearest
+from ppl_models.programs import DiscreteVAE
+from ppl_models.programs.autoencoder_density import AutoencoderDensity
 
 from .base import Objective
+from .code_density import CodeDensity
 from .elbo import NegativeElbo, PyroElbo
+from .importance import NegativeImportanceWeighted
 from .likelihood import NegativeLogLikelihood
+from .mmd import MmdRegularized
+from .pyro_elbos import pyro_elbo
 from .reconstruction import ReconstructionError
 from .scheduled_sampling import ScheduledSampling
+from .schedules import Schedule
+from .trace_enum import TraceEnum
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
-    objective.name: objective
-    for objective in (NegativeLogLikelihood, NegativeElbo, ReconstructionError, ScheduledSampling)
+    NegativeLogLikelihood.name: NegativeLogLikelihood,
+    NegativeElbo.name: NegativeElbo,
+    NegativeImportanceWeighted.name: NegativeImportanceWeighted,
+    MmdRegularized.name: MmdRegularized,
+    TraceEnum.name: TraceEnum,
+    CodeDensity.name: CodeDensity,
+    PyroElbo.name: pyro_elbo,
+    ScheduledSampling.name: ScheduledSampling,
+    ReconstructionError.name: ReconstructionError,
 }
 
 
@@ -23,6 +39,12 @@ def default_objective(program: nn.Module, guide: nn.Module | None) -> str:
     """The name of the objective a pair is trained with unless told otherwise."""
     if isinstance(program, NotADensity):
         return ReconstructionError.name
+    if isinstance(program, AutoencoderDensity):
+        return CodeDensity.name
+    if isinstance(program, DiscreteVAE) and (
+        program.latent_dim <= (2**MAX_BITS if program.code == "one-hot" else MAX_BITS)
+    ):
+        return TraceEnum.name
     return NegativeLogLikelihood.name if guide is None else NegativeElbo.name
 
 
@@ -39,12 +61,18 @@ def find_objective(name: str) -> Callable[..., Objective]:
 
 __all__ = [
     "OBJECTIVES",
+    "CodeDensity",
+    "MmdRegularized",
     "NegativeElbo",
+    "NegativeImportanceWeighted",
     "NegativeLogLikelihood",
     "Objective",
     "PyroElbo",
     "ReconstructionError",
+    "Schedule",
     "ScheduledSampling",
+    "TraceEnum",
     "default_objective",
     "find_objective",
+    "pyro_elbo",
 ]

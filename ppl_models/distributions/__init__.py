@@ -1,15 +1,18 @@
 """Distributions over whole images, and the families of one pixel that they are made of."""
 
 from .autoregressive import Autoregressive
+from .binary_code import BinaryCode
 from .families import pixel_family
 from .logistic import DiscretizedLogisticMixture
 from .mixture import MixtureOfOrders
 from .pixels import BernoulliPixels, CategoricalPixels, LogisticPixels, PixelFamily, at_least_float32, to_unit
 from .real_pixels import GaussianPixels
+from .scales import to_scale
 
 __all__ = [
     "Autoregressive",
     "BernoulliPixels",
+    "BinaryCode",
     "CategoricalPixels",
     "DiscretizedLogisticMixture",
     "GaussianPixels",
@@ -18,5 +21,6 @@ __all__ = [
     "PixelFamily",
     "at_least_float32",
     "pixel_family",
+    "to_scale",
     "to_unit",
 ]

@@ -60,10 +60,16 @@ class Guide(GuideProgram):
     Args:
         data_dim: D, the number of pixels.
         latent_dim: L, the length of z.
+
+    Raises:
+        InvalidInput: for a program with several latent vectors.
     """
 
     def __init__(self, data_dim: int, latent_dim: int) -> None:
         super().__init__()
+        if not isinstance(latent_dim, int):
+            problem = f"{type(self).__name__} is a guide for one latent vector, and the program has several"
+            raise InvalidInput("--guide", type(self).__name__, problem, "use LadderNormal, or another GuideProgram")
         self.data_dim, self.latent_dim = int(data_dim), int(latent_dim)
 
     @abstractmethod

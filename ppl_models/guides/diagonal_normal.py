@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import pyro.distributions as dist
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
-from torch.nn import functional
 
-from ..distributions import at_least_float32
+from ..distributions import at_least_float32, to_scale
 from .amortized import AmortizedGuide
-
-# softplus(0 + UNIT) = 1: an encoder that outputs zeros gives the standard normal.
-UNIT = math.log(math.e - 1)
-SMALLEST_SCALE = 1e-5
-
-
-def to_scale(raw: Tensor) -> Tensor:
-    """softplus(raw + log(e - 1)) + 1e-5: positive, and 1 at 0."""
-    return functional.softplus(raw + UNIT) + SMALLEST_SCALE
 
 
 class DiagonalNormal(AmortizedGuide):

@@ -2,12 +2,13 @@
 
 from .attention import PixelTransformerNet
 from .autoregressive import AutoregressiveNet, Cache, evaluating
-from .encoders import ENCODERS, make_encoder
+from .conditioned import ConditionedNet
+from .encoders import make_decoder, make_encoder
 from .gated_pixel_cnn import GatedPixelCNNNet
 from .images import ConvDecoder, ConvEncoder, RowDecoder, RowEncoder
 from .made import CYCLES, AutoregressiveMLP, Structure, random_structure
 from .masked import MaskedLinear, MaskedMLP
-from .mlp import ACTIVATIONS, activation, mlp
+from .mlp import ACTIVATIONS, SkipMLP, activation, mlp
 from .nade import NADENet
 from .pixel_cnn import PixelCNNNet
 from .recurrent import CELLS, PixelRNNNet
@@ -16,10 +17,10 @@ __all__ = [
     "ACTIVATIONS",
     "CELLS",
     "CYCLES",
-    "ENCODERS",
     "AutoregressiveMLP",
     "AutoregressiveNet",
     "Cache",
+    "ConditionedNet",
     "ConvDecoder",
     "ConvEncoder",
     "GatedPixelCNNNet",
@@ -31,9 +32,11 @@ __all__ = [
     "PixelTransformerNet",
     "RowDecoder",
     "RowEncoder",
+    "SkipMLP",
     "Structure",
     "activation",
     "evaluating",
+    "make_decoder",
     "make_encoder",
     "mlp",
     "random_structure",

@@ -1,4 +1,4 @@
-"""Encoders by name: what reads the parameters of a posterior off an image."""
+"""Encoders and decoders by name: between images and latent vectors."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from torch import nn
 
 from ..errors import InvalidInput, nearest
-from .images import ConvEncoder, RowEncoder
+from .images import ConvDecoder, ConvEncoder, RowDecoder, RowEncoder
 from .mlp import mlp
 
-ENCODERS = ("mlp", "conv", "recurrent")
+KINDS = ("mlp", "conv", "recurrent")
 
 
 def make_encoder(
@@ -34,12 +34,38 @@ def make_encoder(
     Raises:
         InvalidInput: for an unknown kind, or no shape where it is needed.
     """
-    if kind not in ENCODERS:
-        raise InvalidInput("encoder", kind, "unknown encoder", nearest(kind, ENCODERS))
+    check_kind("encoder", kind, shape)
     if kind == "mlp":
         return mlp(data_dim, hidden, outputs, nonlinearity)
-    if shape is None:
-        raise InvalidInput("shape", shape, f"a {kind} encoder reads rows and columns", "give (C, H, W)")
     if kind == "conv":
         return ConvEncoder(shape, hidden, outputs, nonlinearity)
     return RowEncoder(shape, hidden, outputs)
+
+
+def make_decoder(
+    kind: str,
+    latent_dim: int,
+    hidden: Sequence[int],
+    data_dim: int,
+    outputs: int,
+    nonlinearity: str = "tanh",
+    shape: Sequence[int] | None = None,
+) -> nn.Module:
+    """A net from latent vectors to P numbers per pixel, those of a pixel beside each other: (..., L) -> (..., D * P).
+
+    Args and errors as ``make_encoder``, with L for ``latent_dim`` and P for ``outputs``.
+    """
+    check_kind("decoder", kind, shape)
+    if kind == "mlp":
+        return mlp(latent_dim, hidden, data_dim * outputs, nonlinearity)
+    if kind == "conv":
+        return ConvDecoder(latent_dim, shape, hidden, outputs, nonlinearity)
+    return RowDecoder(latent_dim, shape, hidden, outputs)
+
+
+def check_kind(argument: str, kind: str, shape: Sequence[int] | None) -> None:
+    """Raise ``InvalidInput`` for an unknown kind of net, or one that needs a shape without it."""
+    if kind not in KINDS:
+        raise InvalidInput(argument, kind, "unknown kind of net", nearest(kind, KINDS))
+    if kind != "mlp" and shape is None:
+        raise InvalidInput("shape", shape, f"a {kind} {argument} knows rows and columns", "give (C, H, W)")

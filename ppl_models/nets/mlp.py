@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import InvalidInput, nearest
 
@@ -72,3 +72,23 @@ def mlp(in_features: int, hidden: Sequence[int], out_features: int, nonlinearity
     for fan_in, fan_out in pairwise(widths):
         layers += [nn.Linear(fan_in, fan_out), activation(nonlinearity)]
     return nn.Sequential(*layers[:-1])
+
+
+class SkipMLP(nn.Module):
+    """A perceptron whose input enters every layer: h_{l+1} = a(W_l h_l + U_l z), (..., in_features) -> (...,
+    out_features); arguments and errors as ``mlp``."""
+
+    def __init__(self, in_features: int, hidden: Sequence[int], out_features: int, nonlinearity: str = "relu") -> None:
+        super().__init__()
+        widths = (*check_widths("hidden", hidden), out_features)
+        self.layers = nn.ModuleList([nn.Linear(in_features, widths[0])])
+        self.layers.extend(nn.Linear(fan_in, fan_out) for fan_in, fan_out in pairwise(widths))
+        self.skips = nn.ModuleList(nn.Linear(in_features, width, bias=False) for width in widths[1:])
+        self.activation = activation(nonlinearity)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """(..., in_features) -> (..., out_features)."""
+        h = self.layers[0](z)
+        for layer, skip in zip(self.layers[1:], self.skips, strict=True):
+            h = layer(self.activation(h)) + skip(z)
+        return h

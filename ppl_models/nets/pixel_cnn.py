@@ -68,7 +68,7 @@ class PixelCNNNet(AutoregressiveNet):
         channels: of the features.
         depth: number of residual blocks; 0 leaves the first convolution and the read-out, whose window is all that a
             conditional sees.
-        kernel, first_kernel: widths of the windows.
+        kernel, first_kernel: widths of the windows; without a context the first is at least 3, else no pixel is seen.
         outputs: P.
         dropout: in the residual blocks.
         scale: factor on the pixel values.
@@ -97,7 +97,7 @@ class PixelCNNNet(AutoregressiveNet):
                 raise InvalidInput(name, value, f"must be at least {least}", "give a count")
         self.size, self.outputs, self.scale = (height, width), outputs, scale
         inner, dropout = max(1, channels // 2), check_dropout(dropout)
-        self.first = TapConv(2, channels, window(first_kernel, "first_kernel", 3), height, width)
+        self.first = TapConv(2, channels, window(first_kernel, "first_kernel", 1 if context else 3), height, width)
         convs = [TapConv(inner, inner, window(kernel), height, width) for _ in range(depth)]
         self.blocks = nn.ModuleList(ResidualBlock(channels, conv, context, dropout) for conv in convs)
         self.position = nn.Parameter(torch.zeros(height * width, channels)) if position else None

@@ -35,6 +35,11 @@ class PriorProgram(LatentProgram):
         self.measure = self.family.measure
         self.latent_prior = StandardNormal(latent_dim) if prior is None else prior
 
+    @property
+    def needs_guide(self) -> bool:
+        """Whether the prior is made from the guide."""
+        return self.latent_prior.needs_guide
+
     def bind_guide(self, guide: nn.Module) -> None:
         """Tell the prior of the guide."""
         self.latent_prior.bind_guide(guide)

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import InvalidInput, nearest
 from ..guides import GuideProgram
+from .autoencoders import autoencoder, autoencoder_gmm
 from .autoregressive import (
     fvsbn,
     gated_pixel_cnn,
@@ -24,7 +25,20 @@ from .autoregressive import (
     pixel_transformer,
 )
 from .base import FROM_DATA, GIVEN_TO_GUIDES, Pair, check_options, filled, parameters_of
-from .latent import autoencoder, vae
+from .discrete import discrete_vae
+from .hybrids import lossy_vae, pixel_vae
+from .latent import (
+    conv_vae,
+    iwae,
+    ladder_vae,
+    linear_vae,
+    recurrent_vae,
+    skip_vae,
+    vae,
+    vae_flow_prior,
+    vae_iaf,
+    vae_vamp,
+)
 
 RECIPES: dict[str, Callable[..., Pair]] = {
     "independent_pixels": independent_pixels,
@@ -37,7 +51,20 @@ RECIPES: dict[str, Callable[..., Pair]] = {
     "gated_pixel_cnn": gated_pixel_cnn,
     "pixel_transformer": pixel_transformer,
     "vae": vae,
+    "iwae": iwae,
+    "vae_iaf": vae_iaf,
+    "vae_vamp": vae_vamp,
+    "vae_flow_prior": vae_flow_prior,
+    "skip_vae": skip_vae,
+    "conv_vae": conv_vae,
+    "recurrent_vae": recurrent_vae,
+    "ladder_vae": ladder_vae,
+    "linear_vae": linear_vae,
+    "discrete_vae": discrete_vae,
+    "pixel_vae": pixel_vae,
+    "lossy_vae": lossy_vae,
     "autoencoder": autoencoder,
+    "autoencoder_gmm": autoencoder_gmm,
 }
 
 

@@ -13,6 +13,8 @@ from ..guides import GuideProgram
 
 Pair = tuple[nn.Module, GuideProgram | None]
 FROM_DATA = ("data_dim", "levels", "shape")
+# What a recipe asks of a prior by name, where its latents are real numbers.
+CONTINUOUS = ("continuous",)
 # A guide is also told the length of its program's latent vector.
 GIVEN_TO_GUIDES = (*FROM_DATA, "latent_dim")
 

@@ -215,3 +215,15 @@ def test_an_unknown_split_is_refused() -> None:
     for ask in (load_data("digits").split, load_data("digits").labels):
         with pytest.raises(InvalidInput, match=r"--split 'validation'.*did you mean valid"):
             ask("validation")
+
+
+def test_real_values_are_kept_as_they_are(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
+    path = tmp_path / "real.npz"
+    np.savez(path, train=values, valid=values[:3], test=values[3:], levels=np.array(0))
+    data = load_data(str(path))
+    assert data.levels == 0
+    np.testing.assert_array_equal(data.split("train").numpy(), values)
+    with pytest.raises(InvalidInput, match="levels 0 for real values"):
+        image_data("real", {"train": values * 0 + 0.5, "valid": values[:2] * 0, "test": values[:2] * 0})
+    assert image_data("real", dict.fromkeys(("train", "valid", "test"), values[:2]), levels=0).digest != data.digest

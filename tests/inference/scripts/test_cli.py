@@ -138,9 +138,12 @@ def test_the_command_line_becomes_a_job(tiny, tmp_path) -> None:
         ["--recipe", "vae", "--recipe.hidden", "[8,4]", "--data", str(tiny), "--out", str(tmp_path / "x"),
          "--seed", "7", "--epochs", "3", "--patience", "null", "--objective", "elbo", "--objective.num_particles", "2"]
     )  # fmt: skip
-    assert job.recipe_arguments == {"latent_dim": 16, "hidden": [8, 4], "nonlinearity": "tanh", "likelihood": "auto"}
+    expected = {"latent_dim": 16, "hidden": [8, 4], "nonlinearity": "tanh", "likelihood": "auto"}
+    assert job.recipe_arguments == {**expected, "prior": "standard-normal"}
     assert (job.seed, job.settings().epochs, job.settings().patience) == (7, 3, None)
-    assert (job.objective, job.objective_arguments) == ("elbo", {"num_particles": 2, "kl": "auto"})
+    assert job.objective == "elbo"
+    assert job.objective_arguments["num_particles"] == 2
+    assert job.objective_arguments["kl"] == "auto"
     assert not options.resume
 
 

@@ -71,7 +71,7 @@ def history(folder: Path) -> list[dict]:
 @pytest.mark.parametrize("recipe", SMALL)
 # 40 images in batches of 15 are 3 updates an epoch. The save of an epoch follows its line in the history.
 @pytest.mark.parametrize(
-    ("method", "calls"), [("update", 2), ("update", 8), ("update", 13), ("validate", 4), ("save", 1), ("save", 4)]
+    ("method", "calls"), [("descend", 2), ("descend", 8), ("descend", 13), ("validate", 4), ("save", 1), ("save", 4)]
 )
 def test_continued_is_uninterrupted(recipe, method, calls, tiny, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
@@ -97,7 +97,7 @@ def test_stopped_twice_and_a_line_cut_in_the_middle(tiny, tmp_path, monkeypatch)
     train(whole, progress=False)
     for number, resume in enumerate((False, True)):
         with monkeypatch.context() as patch:
-            stop_after(patch, "update", 8)
+            stop_after(patch, "descend", 8)
             with pytest.raises(Killed):
                 train(stopped, resume=resume, progress=False)
         assert state(stopped.out)["epoch"] == 2 * (number + 1)
@@ -117,7 +117,7 @@ def test_early_stopping_counts_on(tiny, tmp_path, monkeypatch) -> None:
     expected = train(whole, progress=False)
     assert expected.stopped == "patience"
     with monkeypatch.context() as patch:
-        stop_after(patch, "update", 3 * (len(expected.records) - 1) + 1)
+        stop_after(patch, "descend", 3 * (len(expected.records) - 1) + 1)
         with pytest.raises(Killed):
             train(stopped, progress=False)
     for _ in range(2):
@@ -140,12 +140,12 @@ import os, signal, sys
 from inference import loop
 from inference.train import main
 loop.SECONDS_BETWEEN_CHECKPOINTS = 0.0
-original, count = loop.Loop.update, iter(range(1, 999))
-def update(self, *arguments):
+original, count = loop.Loop.descend, iter(range(1, 999))
+def update(self, *arguments, **options):
     if next(count) == 8:
         os.kill(os.getpid(), signal.SIGKILL)
     return original(self, *arguments)
-loop.Loop.update = update
+loop.Loop.descend = update
 main(sys.argv[1:])
 """
 
