@@ -57,6 +57,11 @@ class PathwiseMixture(dist.MixtureSameFamily):
             return z + path_of_logits(z.detach(), logits, loc.detach(), scale.detach())
 
 
+def normal_cdf(z: Tensor) -> Tensor:
+    """Phi(z), exact relative to its size in the lower tail, where ``torch.special.ndtr`` is not."""
+    return torch.erfc(z * -math.sqrt(0.5)) / 2
+
+
 def path_of_logits(z: Tensor, logits: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
     """Zeros whose derivative by the logits is dz / dlogits, see ``PathwiseMixture``.
 
@@ -72,8 +77,8 @@ def path_of_logits(z: Tensor, logits: Tensor, loc: Tensor, scale: Tensor) -> Ten
     fixed = weights.detach()
     # Above the median the distribution function less 1, the same for all components: it changes no derivative, and the
     # differences of numbers near 1 would be lost to rounding.
-    below = (fixed * torch.special.ndtr(standard)).sum(-2, keepdim=True) <= 0.5
-    cumulative = torch.where(below, torch.special.ndtr(standard), -torch.special.ndtr(-standard))
+    below = (fixed * normal_cdf(standard)).sum(-2, keepdim=True) <= 0.5
+    cumulative = torch.where(below, normal_cdf(standard), -normal_cdf(-standard))
     uniform = (weights * cumulative).sum(-2)
     # du_i / dz_j: the density of z_i given the earlier ones for j = i; for j < i the weights move with z_j.
     moved = fixed * (cumulative - uniform.detach().unsqueeze(-2))

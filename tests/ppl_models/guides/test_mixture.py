@@ -110,9 +110,8 @@ def test_a_draw_moves_with_its_own_component_alone() -> None:
         assert by_scale.count_nonzero() == 2
 
 
-# In the left tail float32 keeps one digit of the gradient: it is a difference of nearly equal distribution functions.
-@pytest.mark.parametrize(("place", "tolerance"), [(-5.0, 0.1), (5.0, 1e-4)])
-def test_single_precision_follows_double_into_the_tails(place: float, tolerance: float) -> None:
+@pytest.mark.parametrize("place", [-5.0, 5.0])
+def test_single_precision_follows_double_into_the_tails(place: float) -> None:
     found = []
     for dtype in (torch.float32, torch.float64):
         logits = torch.tensor([0.3, -0.4], dtype=dtype, requires_grad=True)
@@ -120,4 +119,4 @@ def test_single_precision_follows_double_into_the_tails(place: float, tolerance:
         moved = path_of_logits(torch.tensor([place], dtype=dtype), torch.log_softmax(logits, -1), loc, scale)
         assert moved.item() == 0
         found.append(torch.autograd.grad(moved.sum(), logits)[0].double())
-    torch.testing.assert_close(*found, rtol=tolerance, atol=0)
+    torch.testing.assert_close(*found, rtol=1e-4, atol=0)
