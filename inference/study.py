@@ -18,7 +18,7 @@ from ppl_models.errors import InvalidInput, nearest
 
 from .cli import parse, run_script
 from .data import load_data
-from .studies import STUDIES, Plan, run_plan
+from .studies import STUDIES, Plan, of_budget, run_plan
 
 
 def parser() -> ArgumentParser:
@@ -58,8 +58,8 @@ def plan_of(options: Any) -> Plan:
     data_dir = Path(options.data_dir) if options.data_dir else None
     load_data(options.data, data_dir)
     return Plan(
-        options.study, study.QUESTION, study.MEMBERS, study.SEEDS[options.budget], options.data, data_dir,
-        Path(options.out), options.budget, options.resume, options.overwrite,
+        options.study, study.QUESTION, of_budget(study.MEMBERS, options.budget), study.SEEDS[options.budget],
+        options.data, data_dir, Path(options.out), options.budget, options.resume, options.overwrite,
     )  # fmt: skip
 
 

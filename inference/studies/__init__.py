@@ -2,9 +2,9 @@
 here."""
 
 from . import compare
-from .members import Member, Plan, run_plan
+from .members import Member, Plan, of_budget, run_plan
 
-# Name -> the module that says what the study asks, of whom, and over which seeds.
+# Name -> the module that says what the study asks, of whom (for each budget, where they differ), and over which seeds.
 STUDIES = {"compare": compare}
 
-__all__ = ["STUDIES", "Member", "Plan", "run_plan"]
+__all__ = ["STUDIES", "Member", "Plan", "of_budget", "run_plan"]

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import joblib
 
 from ppl_models.autoencoder import NotADensity
-from ppl_models.errors import InvalidInput
+from ppl_models.errors import InvalidInput, nearest
+from ppl_models.recipes import check_options
 
 from ..data import ImageData, load_data
 from ..evaluate import evaluate, write_refusal
 from ..jobs import Job
+from ..objectives import find_objective
 from ..run import commit, load_run, write_json
 from ..sample import sample
 from ..train import prepare, train
+from ..training import Training, default_training
+from ..user_guides import find_guide
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,11 @@ class Member:
         role: ``"model"`` or ``"baseline"``.
         samples: number of images to draw; 0 for none.
         seeds: only the first so many of the study's seeds; ``None`` for all.
+        recipe_arguments: the recipe's options.
+        guide, guide_arguments: a shipped guide in place of the recipe's own, by the name of its class.
+        objective, objective_arguments: in place of the pair's default.
+        training: what differs from the default settings for the recipe and the size of the data, by name.
+        evaluation: further keywords of ``evaluate``, for what is asked beside the estimators.
     """
 
     name: str
@@ -41,6 +50,13 @@ class Member:
     role: str = "model"
     samples: int = 64
     seeds: int | None = None
+    recipe_arguments: Mapping[str, Any] = field(default_factory=dict)
+    guide: str | None = None
+    guide_arguments: Mapping[str, Any] = field(default_factory=dict)
+    objective: str | None = None
+    objective_arguments: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
 
     def folders(self, seeds: Sequence[int]) -> dict[int, str]:
         """Where its runs lie in the study folder, by seed."""
@@ -75,9 +91,37 @@ class Plan:
     overwrite: bool
 
 
+def of_budget(members: Sequence[Member] | Mapping[str, Sequence[Member]], budget: str) -> Sequence[Member]:
+    """The members of a study, which may name others for each budget."""
+    return members[budget] if isinstance(members, Mapping) else members
+
+
 def job_of(plan: Plan, data: ImageData, member: Member, seed: int, folder: str) -> Job:
-    """The training of one run."""
-    return Job(member.recipe, data, plan.out / folder, seed)
+    """The training of one run.
+
+    Raises:
+        InvalidInput: for an unknown guide, objective or training setting, or an option that the objective lacks.
+            ``prepare`` says what is wrong with other options.
+    """
+    if member.objective is not None:
+        objective = find_objective(member.objective)
+        check_options("objective", member.objective, objective, member.objective_arguments, ("program", "guide"))
+    return Job(
+        member.recipe, data, plan.out / folder, seed, member.recipe_arguments,
+        find_guide(member.guide) if member.guide else None, member.guide_arguments,
+        member.objective, member.objective_arguments, settings_of(member, data),
+    )  # fmt: skip
+
+
+def settings_of(member: Member, data: ImageData) -> Training | None:
+    """The training settings of a member; ``None`` where they are the defaults."""
+    known = [each.name for each in fields(Training)]
+    for name, value in member.training.items():
+        if name not in known:
+            raise InvalidInput(f"--{name.replace('_', '-')}", value, "unknown training setting", nearest(name, known))
+    if not member.training:
+        return None
+    return replace(default_training(member.recipe, data.sizes["train"]), **member.training)
 
 
 def make_run(plan: Plan, member: Member, seed: int, folder: str) -> tuple[str, float]:
@@ -90,7 +134,7 @@ def make_run(plan: Plan, member: Member, seed: int, folder: str) -> tuple[str, f
     if isinstance(run.program, NotADensity):
         write_refusal(run, data, member.estimators)
     else:
-        evaluate(run, data, member.estimators)
+        evaluate(run, data, member.estimators, **member.evaluation)
     if member.samples:
         sample(run, member.samples, seed=seed)
     return folder, time.monotonic() - start

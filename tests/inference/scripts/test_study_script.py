@@ -11,7 +11,7 @@ import xarray as xr
 from inference import jobs
 from inference.data import ImageData, load_data
 from inference.studies import STUDIES, compare, members
-from inference.studies.members import Member
+from inference.studies.members import Member, of_budget
 from inference.training import Training
 
 MEMBERS = (
@@ -165,7 +165,9 @@ def test_every_study_says_what_the_script_needs() -> None:
         assert study.QUESTION.endswith("?")
         assert {"quick", "full"} <= study.SEEDS.keys()
         assert set(study.SEEDS["quick"]) <= set(study.SEEDS["full"])
-        assert len({member.name for member in study.MEMBERS}) == len(study.MEMBERS)
+        for budget in study.SEEDS:
+            members_of_study = of_budget(study.MEMBERS, budget)
+            assert len({member.name for member in members_of_study}) == len(members_of_study)
 
 
 @pytest.mark.slow
