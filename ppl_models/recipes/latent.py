@@ -166,8 +166,8 @@ def ladder_vae(
     return program, LadderNormal(data_dim, latent_dim, hidden, nonlinearity, levels)
 
 
-def linear_vae(data_dim: int, *, latent_dim: int = 16, levels: int = 2) -> Pair:
+def linear_vae(data_dim: int, *, latent_dim: int = 16, scale: float | None = None, levels: int = 2) -> Pair:
     """Probabilistic principal components (Tipping & Bishop 1999), a density over grey levels as real numbers, with a
-    guide that can express the exact posterior."""
+    guide that can express the exact posterior; ``scale`` holds sigma fixed."""
     guide = FullRankNormal(data_dim, latent_dim, hidden=(), levels=levels)
-    return LinearVAE(data_dim, latent_dim, levels), guide
+    return LinearVAE(data_dim, latent_dim, levels, scale), guide

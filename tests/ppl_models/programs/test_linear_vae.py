@@ -122,3 +122,40 @@ def test_gaussian_pixels_of_any_decoder_are_a_density() -> None:
     assert mass.item() == pytest.approx(1, abs=1e-6)
     with pytest.raises(InvalidInput, match="gaussian"):
         VAE(4, 2, levels=0, likelihood="bernoulli")
+
+
+@pytest.mark.parametrize("levels", [0, 17])
+def test_a_fixed_sigma_stays_and_decides_which_columns_live(levels: int) -> None:
+    """Given sigma, maximum likelihood shrinks each eigenvalue by sigma^2 and drops those below (scikit-learn's PCA)."""
+    x = some_images().double()
+    eigenvalues = PCA().fit(x.numpy()).explained_variance_ * (len(x) - 1) / len(x)
+    sigma = float(np.sqrt(eigenvalues[1] * eigenvalues[2]) ** 0.5)
+    program = LinearVAE(8, 4, levels=levels, scale=sigma).double().fit_closed_form(x)
+    assert program.scale.item() == pytest.approx(sigma)
+    assert [name for name, _ in program.named_parameters()] == ["decoder.weight", "decoder.bias"]
+    lengths = program.weight.square().sum(0).detach().numpy()
+    np.testing.assert_allclose(lengths, np.maximum(eigenvalues[:4] - sigma**2, 0), rtol=1e-5, atol=1e-10)
+    gain = torch.autograd.grad(program.log_prob(x).mean(), program.decoder.weight)[0]
+    assert gain.abs().max() < 1e-7
+
+
+def test_a_fixed_sigma_lets_every_pixel_have_a_latent() -> None:
+    x = some_images(data_dim=4)
+    program = LinearVAE(4, 4, levels=0, scale=0.1).fit_closed_form(x)
+    covariance = np.cov(x.numpy().T, bias=True)
+    truth = multivariate_normal(x.mean(0).numpy(), covariance).logpdf(x.numpy()).mean()
+    assert program.log_prob(x).mean().item() == pytest.approx(truth, abs=1e-3)
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, 1e-4, float("inf"), float("nan")])
+def test_a_fixed_sigma_must_be_one(scale: float) -> None:
+    with pytest.raises(InvalidInput, match="standard deviation"):
+        LinearVAE(4, 2, scale=scale)
+
+
+def test_a_fixed_sigma_is_saved_under_the_name_of_a_learned_one() -> None:
+    fixed = LinearVAE(4, 2, scale=0.3)
+    assert fixed.state_dict().keys() == LinearVAE(4, 2).state_dict().keys()
+    other = LinearVAE(4, 2, scale=0.9)
+    other.load_state_dict(fixed.state_dict())
+    assert other.scale.item() == pytest.approx(0.3)
