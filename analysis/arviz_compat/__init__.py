@@ -1,0 +1,17 @@
+"""The one door to ArviZ, for 0.23 (Python 3.11) and 1.x (3.12 and later). What differs between the two is settled here:
+
+- 0.23 ``psislw`` takes log weights; the array function of 1.x takes log-likelihoods and negates them inside.
+- 0.23 opens a file as ``InferenceData``, 1.x as an xarray ``DataTree``; here a tree is a mapping of group to dataset.
+- ``plot_forest`` draws on axes in 0.23 and returns a ``PlotCollection`` in 1.x; here both give a matplotlib figure.
+- ``compare`` of 1.x flips the sign of ``elpd_diff`` and rounds; `ranking` computes its own from our evidence.
+"""
+
+from __future__ import annotations
+
+from analysis.arviz_compat.comparison import ranking
+from analysis.arviz_compat.door import arviz_version, is_legacy, load_arviz
+from analysis.arviz_compat.plots import plot_forest
+from analysis.arviz_compat.trees import guide_draws, open_tree
+from analysis.arviz_compat.weights import psis
+
+__all__ = ["arviz_version", "guide_draws", "is_legacy", "load_arviz", "open_tree", "plot_forest", "psis", "ranking"]
