@@ -75,8 +75,8 @@ class NegativeElbo(PyroElbo):
         free_bits: lambda, nats (not bits) per group; 0 for none.
         free_bits_per: ``"group"``: the sites of the program; ``"dim"``: the dimensions of each site, where prior and
             guide both factorize over them.
-        schedule, updates, cycles: f, see ``Schedule``: ``"constant"``, ``"linear"`` or ``"cyclical"`` over so many
-            updates. Only calls in training mode are counted.
+        schedule, updates, cycles, delay: f, see ``Schedule``: ``"constant"``, ``"linear"`` or ``"cyclical"`` over so
+            many updates after a delay. Only calls in training mode are counted.
 
     Raises:
         NotADensityError: for the deterministic autoencoder.
@@ -99,6 +99,7 @@ class NegativeElbo(PyroElbo):
         schedule: str = "constant",
         updates: int = 2000,
         cycles: int = 4,
+        delay: int = 0,
     ) -> None:
         check_particles(num_particles)
         check_choice("kl", kl, ("auto", "sampled", "analytic"))
@@ -114,7 +115,7 @@ class NegativeElbo(PyroElbo):
         self.num_particles, self.analytic = int(num_particles), analytic
         self.beta, self.free_bits = float(beta), float(free_bits)
         self.per_dimension = free_bits > 0 and free_bits_per == "dim"
-        self.schedule = Schedule(schedule, updates, cycles)
+        self.schedule = Schedule(schedule, updates, cycles, delay)
         self.plain = beta == 1 and free_bits == 0 and schedule == "constant"
         if self.per_dimension:
             check_factorized(program, guide)

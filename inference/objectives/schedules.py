@@ -34,11 +34,14 @@ SHAPES: dict[str, Callable[[float, int], float]] = {
 
 
 class Schedule(nn.Module):
-    """A factor in [0, 1] as a function of the count n of updates, with t = n / ``updates``.
+    """A factor in [0, 1] as a function of the count n of updates, with t = (n - ``delay``) / ``updates``; 0 before.
 
     ``"constant"`` is 1. ``"linear"`` is min(t, 1), the warm-up of Bowman et al. (2016, 1511.06349) and Sonderby et al.
     (2016, 1602.02282). ``"cyclical"`` repeats it M times: with tau = M t mod 1 it is min(tau / R, 1), R = 1/2, until
     t = 1, and 1 from there on (Fu et al. 2019, 1903.10145, eq. 6 and 7).
+
+    A delay lets program and guide agree on a code before it costs anything: a prior that is made from the guide
+    (``VampPrior``) otherwise draws the codes of all images together while the decoder does not use them yet.
 
     The count is a buffer, saved with the weights: a resumed run goes on where it was. A constant schedule counts
     nothing and has none.
@@ -47,15 +50,16 @@ class Schedule(nn.Module):
         kind: ``"constant"``, ``"linear"`` or ``"cyclical"``.
         updates: how many updates it takes until the factor stays at 1.
         cycles: M, of the cyclical one.
+        delay: updates at 0 before the first rise; a constant schedule has none.
 
     Raises:
-        InvalidInput: for an unknown kind, fewer than 1 update, and where cycles are used fewer than 1 or more than
-            updates.
+        InvalidInput: for an unknown kind, fewer than 1 update, a delay that is negative or of a constant schedule, and
+            where cycles are used fewer than 1 or more than updates.
     """
 
     count: Tensor
 
-    def __init__(self, kind: str = "constant", updates: int = 2000, cycles: int = 4) -> None:
+    def __init__(self, kind: str = "constant", updates: int = 2000, cycles: int = 4, delay: int = 0) -> None:
         super().__init__()
         if kind not in SHAPES:
             raise InvalidInput("--objective.schedule", kind, "unknown schedule", nearest(kind, SHAPES))
@@ -63,15 +67,18 @@ class Schedule(nn.Module):
             raise InvalidInput("--objective.updates", updates, "counts updates", "give at least 1")
         if kind == "cyclical" and not 1 <= cycles <= updates:
             raise InvalidInput("--objective.cycles", cycles, "counts cycles of updates", f"give 1 to {updates}")
-        self.kind, self.updates, self.cycles = kind, int(updates), int(cycles)
+        if delay < 0 or (delay and kind == "constant"):
+            problem = "counts updates before a rise" if delay < 0 else "a constant schedule has no rise to delay"
+            raise InvalidInput("--objective.delay", delay, problem, "give at least 0, and --objective.schedule linear")
+        self.kind, self.updates, self.cycles, self.delay = kind, int(updates), int(cycles), int(delay)
         if kind != "constant":
             self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
     @property
     def factor(self) -> float:
         """The factor of the next update."""
-        progress = int(self.count) / self.updates if self.kind != "constant" else 1.0
-        return SHAPES[self.kind](progress, self.cycles)
+        progress = (int(self.count) - self.delay) / self.updates if self.kind != "constant" else 1.0
+        return SHAPES[self.kind](progress, self.cycles) if progress >= 0 else 0.0
 
     def forward(self) -> float:
         """The factor of this update; in training mode the update is counted."""

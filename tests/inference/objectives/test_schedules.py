@@ -29,6 +29,12 @@ def test_cycles_that_do_not_divide_the_updates_still_begin_at_zero() -> None:
     assert found == pytest.approx([min(t / 0.5, 1) for t in tau] + [1, 1])
 
 
+def test_a_delay_puts_zeros_before_the_first_rise() -> None:
+    assert factors(Schedule("linear", 4, delay=3), 9) == pytest.approx([0, 0, 0, 0, 0.25, 0.5, 0.75, 1, 1])
+    cycle = [0, 0.25, 0.5, 0.75, 1, 1, 1, 1]
+    assert factors(Schedule("cyclical", 16, 2, delay=2), 18) == pytest.approx([0, 0, *cycle, *cycle])
+
+
 def test_only_calls_in_training_are_counted() -> None:
     schedule = Schedule("linear", 10)
     factors(schedule, 3)
@@ -57,6 +63,8 @@ def test_a_constant_schedule_is_one_and_has_nothing_to_save() -> None:
         ({"kind": "cyclic"}, r"--objective.schedule 'cyclic'.*did you mean cyclical"),
         ({"updates": 0}, "--objective.updates 0"),
         ({"kind": "cyclical", "cycles": 0}, "--objective.cycles 0"),
+        ({"kind": "linear", "delay": -1}, "--objective.delay -1"),
+        ({"delay": 5}, "--objective.delay 5.*no rise to delay.*schedule linear"),
         ({"kind": "cyclical", "updates": 3}, "--objective.cycles 4.*give 1 to 3"),
     ],
 )
