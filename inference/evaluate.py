@@ -25,7 +25,7 @@ from .cli import parse, run_script
 from .data import ImageData, load_data
 from .device import resolve_device
 from .estimators import Estimate, Estimator, evaluation_mode, parse_estimator
-from .evidence_file import Row, attributes, check_identity, read_evidence, write_evidence
+from .evidence_file import Row, attributes, check_identity, evidence_name, read_evidence, write_evidence
 from .image_files import write_reconstructions
 from .latents_file import write_latents
 from .run import Run, load_run, runs_in
@@ -81,7 +81,8 @@ def joined(parts: Sequence[Estimate]) -> Estimate:
 
 def evaluate(run: Run, data: ImageData, names: Sequence[str], *, split: str = "test", limit: int | None = None,
              device: str = "cpu", overwrite: bool = False, progress: bool = False) -> xr.Dataset:  # fmt: skip
-    """Score a run by named estimators and write ``evidence.nc``, ``latents.nc`` and ``reconstructions.nc``.
+    """Score a run by named estimators and write ``evidence.nc``, ``latents.nc`` and ``reconstructions.nc``; of another
+    split than ``test``, ``evidence-SPLIT.nc`` alone.
 
     Raises:
         NotADensityError: for the deterministic autoencoder.
@@ -91,12 +92,13 @@ def evaluate(run: Run, data: ImageData, names: Sequence[str], *, split: str = "t
         parse_estimator(name, run.program, run.guide, seed=run.config["seed"]) for name in dict.fromkeys(names)
     ]
     x, index = images_of(run, data, split, limit, device)
-    path, attrs = run.path / "evidence.nc", attributes(run.config, split, run.epoch)
+    path, attrs = run.path / evidence_name(split), attributes(run.config, split, run.epoch)
     if path.is_file() and not overwrite:
         check_identity(path, read_evidence(path).attrs, attrs)
     rows = [score(estimator, run, x, index, progress) for estimator in estimators]
     dataset = write_evidence(path, rows, index, attrs, overwrite=overwrite)
-    write_pictures(run, x, index)
+    if split == "test":  # the pictures of a run are of its test images, whatever else is scored later
+        write_pictures(run, x, index)
     return dataset
 
 
@@ -105,8 +107,10 @@ def write_refusal(run: Run, data: ImageData, names: Sequence[str], *, split: str
     reconstructions."""
     x, index = images_of(run, data, split, None, "cpu")
     rows = [Row(name, reason=REASON) for name in names]
-    write_evidence(run.path / "evidence.nc", rows, index, attributes(run.config, split, run.epoch), overwrite=True)
-    write_pictures(run, x, index)
+    path, attrs = run.path / evidence_name(split), attributes(run.config, split, run.epoch)
+    write_evidence(path, rows, index, attrs, overwrite=True)
+    if split == "test":
+        write_pictures(run, x, index)
 
 
 def write_pictures(run: Run, x: Tensor, index: Sequence[int]) -> None:

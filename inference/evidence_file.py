@@ -43,6 +43,14 @@ class Row:
     seconds: float = math.nan
 
 
+def evidence_name(split: str) -> str:
+    """The file of a split's evidence: ``evidence.nc`` for the test images, ``evidence-SPLIT.nc`` beside it for others.
+
+    Weights are fitted on validation evidence and read off on test evidence (`analysis.stacking`): both must be there.
+    """
+    return "evidence.nc" if split == "test" else f"evidence-{split}.nc"
+
+
 def attributes(config: Mapping[str, Any], split: str, epoch: int) -> dict[str, str | int]:
     """The attributes of an evidence file for a run's config, and the epoch of its training whose weights are scored."""
     return {

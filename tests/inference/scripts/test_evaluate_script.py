@@ -11,6 +11,7 @@ import xarray as xr
 
 from inference import load_data, load_run
 from inference.evaluate import evaluate, images_of
+from inference.evidence_file import read_evidence
 from inference.train_options import jobs
 from ppl_models.errors import InvalidInput
 
@@ -129,8 +130,10 @@ def test_a_limit_beyond_the_split_is_the_split(copied, call) -> None:
 def test_other_splits_are_named_in_the_file(split, size, copied, call) -> None:
     run = copied("made")
     call("evaluate", run, "--estimators", "exact", "--split", split, "--quiet")
-    assert evidence(run).attrs["split"] == split
-    assert evidence(run).sizes["image"] == size
+    found = read_evidence(run / f"evidence-{split}.nc")
+    assert found.attrs["split"] == split
+    assert found.sizes["image"] == size
+    assert not (run / "evidence.nc").exists()
 
 
 def test_the_test_split_is_opened_only_when_it_is_asked_for(runs, tiny) -> None:

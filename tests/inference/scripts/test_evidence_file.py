@@ -13,7 +13,7 @@ import xarray as xr
 from inference import load_data, load_run
 from inference.estimators import Elbo, Exact, ImportanceWeighted
 from inference.evaluate import write_refusal
-from inference.evidence_file import Row, attributes, write_evidence
+from inference.evidence_file import Row, attributes, read_evidence, write_evidence
 from ppl_models.errors import InvalidInput
 
 DIMS = {
@@ -127,14 +127,30 @@ def test_replaced_by_fewer_images_leaves_none_of_the_old(copied, call) -> None:
     assert evidence(run).image.values.tolist() == [0, 1, 2, 3]
 
 
-def test_another_split_is_refused_and_may_replace(copied, call, expect_refused, untouched) -> None:
+def test_evidence_of_another_split_lies_beside_that_of_the_test_images(copied, call) -> None:
+    run = copied("vae")
+    call("evaluate", run, "--estimators", "elbo:8", "--quiet")
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    call("evaluate", run, "--estimators", "elbo:8", "--split", "valid", "--quiet")
+    after = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    assert set(after) - set(before) == {"evidence-valid.nc"}
+    assert all(after[name] == content for name, content in before.items()), "latents.nc stays that of the test images"
+    valid = read_evidence(run / "evidence-valid.nc")
+    assert (valid.attrs["split"], valid.sizes["image"]) == ("valid", 10)
+    assert (evidence(run).attrs["split"], evidence(run).sizes["image"]) == ("test", 12)
+
+
+def test_a_file_of_another_split_in_its_place_is_refused_and_may_be_replaced(
+    copied, call, expect_refused, untouched
+) -> None:
     run = copied("made")
-    call("evaluate", run, "--estimators", "exact", "--quiet")
-    again = [run, "--estimators", "exact", "--split", "valid", "--quiet"]
+    call("evaluate", run, "--estimators", "exact", "--split", "valid", "--quiet")
+    (run / "evidence-valid.nc").rename(run / "evidence.nc")
+    again = [run, "--estimators", "exact", "--quiet"]
     with untouched(run):
-        expect_refused("evaluate", again, "evidence.nc", "split 'test' there, 'valid' asked", "--overwrite")
+        expect_refused("evaluate", again, "evidence.nc", "split 'valid' there, 'test' asked", "--overwrite")
     call("evaluate", *again, "--overwrite")
-    assert (evidence(run).attrs["split"], evidence(run).sizes["image"]) == ("valid", 10)
+    assert (evidence(run).attrs["split"], evidence(run).sizes["image"]) == ("test", 12)
 
 
 def test_numbers_of_an_unfinished_training_are_not_mixed_with_later_ones(
