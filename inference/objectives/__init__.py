@@ -15,6 +15,7 @@ from .code_density import CodeDensity
 from .elbo import NegativeElbo, PyroElbo
 from .importance import NegativeImportanceWeighted
 from .likelihood import NegativeLogLikelihood
+from .linear_elbo import LinearElbo
 from .mmd import MmdRegularized
 from .pyro_elbos import pyro_elbo
 from .reconstruction import ReconstructionError
@@ -27,6 +28,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
     NegativeElbo.name: NegativeElbo,
     NegativeImportanceWeighted.name: NegativeImportanceWeighted,
     MmdRegularized.name: MmdRegularized,
+    LinearElbo.name: LinearElbo,
     TraceEnum.name: TraceEnum,
     CodeDensity.name: CodeDensity,
     PyroElbo.name: pyro_elbo,
@@ -62,6 +64,7 @@ def find_objective(name: str) -> Callable[..., Objective]:
 __all__ = [
     "OBJECTIVES",
     "CodeDensity",
+    "LinearElbo",
     "MmdRegularized",
     "NegativeElbo",
     "NegativeImportanceWeighted",

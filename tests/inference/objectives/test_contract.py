@@ -34,7 +34,7 @@ LATENT: list[tuple[str, dict[str, Any]]] = [
     ("pyro", {"elbo": "TraceMeanField_ELBO", "num_particles": 2}),
     ("pyro", {"elbo": "TraceEnum_ELBO"}),
 ]
-ELSEWHERE = {"nll", "reconstruction", "scheduled-sampling", "trace-enum"}
+ELSEWHERE = {"nll", "linear-elbo", "reconstruction", "scheduled-sampling", "trace-enum"}
 
 
 def pair(seed: int = 0) -> tuple[VAE, DiagonalNormal]:
