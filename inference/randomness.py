@@ -25,5 +25,9 @@ def keyed_noise(*key: object, device: torch.device | str = "cpu") -> Iterator[No
     device = torch.device(device)
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(keyed_seed(*key))
+        # torch.manual_seed seeds the same generators and, per call, queues a formatted traceback for every kind of
+        # device that is not there: milliseconds per image, and memory that is never given back.
+        torch.default_generator.manual_seed(keyed_seed(*key))
+        for number in devices:
+            torch.cuda.default_generators[number].manual_seed(keyed_seed(*key))
         yield
