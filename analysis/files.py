@@ -113,6 +113,7 @@ MAKERS = {
     "evidence.nc": "python -m inference.evaluate",
     "sandwich.nc": "python -m inference.evaluate",
     "latents.nc": "python -m inference.evaluate",
+    "collapse.nc": "python -m inference.evaluate --collapse",
     "reconstructions.nc": "python -m inference.evaluate",
     "samples.nc": "python -m inference.sample",
     "posterior.nc": "python -m inference.posterior",
