@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from analysis.claims import Claim
 from analysis.contenders import Contender
 from analysis.sides import ANNEALED
 from analysis.statistics import FEW_IMAGES, MIN_IMAGES, NOT_FINITE, ONE_SEED, SEEDS_ALIKE, TestResult
@@ -121,7 +122,10 @@ def _bound_against_bound(findings: tuple[Finding, Finding]) -> tuple[Finding | N
 
 def _refuted(side: Contender) -> str:
     """Why an existing annealed value was not used."""
-    annealed = [{v.estimator for v in entry.numbers if v.kind == ANNEALED} for entry in side.evidence]
+    annealed = [
+        {v.estimator for v in entry.numbers if v.kind == ANNEALED and v.claim is Claim.LOWER_BOUND}
+        for entry in side.evidence
+    ]
     if not any(annealed):
         return ""
     if not set.intersection(*annealed):

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from analysis.claims import Claim
-from analysis.evidence import Evidence, check_comparable
-from analysis.sides import Side, check_all_comparable, converged_side, lower_side, upper_side
+from analysis.errors import Incomparable
+from analysis.evidence import Evidence, check_comparable, common_images
+from analysis.sides import ANNEALED, Side, check_all_comparable, converged_side, lower_side, upper_side
 from analysis.statistics import mean_and_stderr
 
 
@@ -54,21 +55,53 @@ class Contender:
     @property
     def width_in_words(self) -> str:
         """The simulated sandwich width (the widest seed's), as it is printed beside an indicated verdict."""
-        if not self.sandwiches:
+        annealed = self.converged_side.estimator if self.converged_side else ""
+        widths = [width for entry in self.sandwiches if (width := sandwich_width(entry, annealed)) is not None]
+        if not widths:
             return f"width of {self.name} not simulated"
-        mean, stderr = max(sandwich_width(sandwich) for sandwich in self.sandwiches)
-        return f"simulated width of {self.name}: {mean:.3f} \N{PLUS-MINUS SIGN} {stderr:.3f} nats (s.e.)"
+        return f"simulated width of {self.name}: {max(widths, key=lambda width: width.mean)}"
 
 
-def sandwich_width(sandwich: Evidence) -> tuple[float, float]:
-    """Mean over simulated images of upper minus lower bound, and its standard error, in nats.
+@dataclass(frozen=True)
+class Width:
+    """Upper minus lower bound on images simulated from the program: nats per image.
 
-    The bounds are on images simulated from the program itself, where both exist (Grosse et al. 2015, 1511.02543); the
-    width there hints at the width on given images and proves nothing about it. NaN where a bound is missing.
+    Attributes:
+        mean, stderr: over the simulated images.
+        lower, upper: the two estimators.
+        num_images: how many images were simulated.
+    """
+
+    mean: float
+    stderr: float
+    lower: str
+    upper: str
+    num_images: int
+
+    def __str__(self) -> str:
+        size = f"{self.mean:.3f} \N{PLUS-MINUS SIGN} {self.stderr:.3f} nats (s.e.)"
+        return f"{size}, {self.upper} \N{MINUS SIGN} {self.lower} on {self.num_images} simulated images"
+
+
+def sandwich_width(sandwich: Evidence, annealed: str = "") -> Width | None:
+    """How far the two bounds lie apart where both exist: on images simulated from the program itself.
+
+    The width there hints at the width on given images and proves nothing about it (Grosse et al. 2015, 1511.02543; Wu
+    et al. 2017, 1611.04273). ``None`` where a bound is missing, or its values are not on the same images.
+
+    Args:
+        sandwich: forward and reverse bounds, ``ais:N`` and ``bdmc:N``.
+        annealed: the lower bound that is asked about, for example ``ais:1000``. Where the sandwich lacks it, and by
+            default, the annealed bound with most temperatures is taken; the upper bound is that with as many.
     """
     uppers = [values for values in sandwich.numbers if values.claim is Claim.UPPER_BOUND]
     lowers = [values for values in sandwich.numbers if values.claim is Claim.LOWER_BOUND]
     if not uppers or not lowers:
-        return float("nan"), float("nan")
-    upper, lower = (max(side, key=lambda v: (v.effort, v.estimator)) for side in (uppers, lowers))
-    return mean_and_stderr(upper.nats - lower.nats)
+        return None
+    lower = max(lowers, key=lambda v: (v.estimator == annealed, v.kind == ANNEALED, v.effort, v.estimator))
+    upper = max(uppers, key=lambda v: (v.effort[0] == lower.effort[0], v.effort, v.estimator))
+    try:
+        n = common_images(lower.nats, upper.nats)
+    except Incomparable:
+        return None
+    return Width(*mean_and_stderr(upper.nats[:n] - lower.nats[:n]), lower.estimator, upper.estimator, n)

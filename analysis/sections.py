@@ -14,6 +14,7 @@ from analysis.headlines import headlines
 from analysis.pairs import Judgement
 from analysis.ranking import RankingStatement
 from analysis.runs import Study
+from analysis.sections_evidence import established
 from analysis.sections_latent import latent_codes
 from analysis.style import Picture, as_picture, house_style, member_colours
 from analysis.table import merge_refusals, table_of_claims
@@ -48,6 +49,10 @@ class Section:
 def _question(findings: Findings) -> Mapping[str, Any]:
     meta = findings.study.meta
     return {"question": meta["question"], "members": findings.study.members, "meta": meta}
+
+
+def _agenda(findings: Findings) -> Mapping[str, Any]:
+    return established(findings.judgement)
 
 
 def _verdicts(findings: Findings) -> Mapping[str, Any]:
@@ -150,6 +155,7 @@ def _draw(draw: Callable[[], Figure | None], alt: str, raster: bool = False) -> 
 
 SECTIONS = (
     Section("question", "The question", _question),
+    Section("agenda", "What is established, and what would decide the rest", _agenda),
     Section("verdicts", "Verdicts", _verdicts),
     Section("claims", "Table of claims", _claims),
     Section("forest", "Evidence at a glance", _forest),

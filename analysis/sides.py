@@ -99,7 +99,7 @@ def converged_side(*evidence: Evidence) -> Side | None:
     ``None`` also where the numbers of a run refute convergence: another of its lower bounds lies above the annealed
     value, by a one-sided paired t-test at 5%.
     """
-    annealed = [readings for readings in in_all(*evidence) if readings[0].kind == ANNEALED]
+    annealed = [v for v in in_all(*evidence) if v[0].kind == ANNEALED and v[0].claim is Claim.LOWER_BOUND]
     if not annealed:
         return None
     chosen = max(annealed, key=lambda readings: (readings[0].effort, readings[0].estimator))

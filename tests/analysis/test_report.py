@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from analysis.report import main, write_report
+from analysis.sections import SECTIONS
 
 ROOT = Path(__file__).parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -63,7 +64,8 @@ def test_it_is_one_file(written) -> None:
     assert all(address.startswith(("data:", "#")) for address in page.addresses)
     linked = {address[1:] for address in page.addresses if address.startswith("#")}
     assert linked <= set(page.ids)
-    assert len(page.ids) == len(set(page.ids)) == 13
+    assert len(page.ids) == len(set(page.ids))
+    assert set(page.ids) == {section.key for section in SECTIONS if "compare" in (section.studies or ("compare",))}
     assert sum(address.startswith("data:image") for address in page.addresses) >= 8
     assert "<script" not in written[0].read_text()
 
@@ -78,6 +80,9 @@ def test_it_says_what_follows_and_what_does_not(written) -> None:
         assert "The ELBO alone" in text
     assert "made has higher log p(x) than independent_pixels: established" in printed
     assert 'class="pill established"' in page
+    established = page.split('id="agenda"')[1].split("</section>")[0]
+    assert "<strong>made &gt; independent_pixels</strong>" in established
+    assert "run ais on vae" in established
     assert 'class="pill undecided"' in page
     assert "python -m inference.study compare" in page
     assert "sha256:aaaa" in page

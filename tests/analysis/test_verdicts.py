@@ -72,11 +72,13 @@ def test_the_simulated_width_is_printed(verdict_on, make_evidence, base) -> None
     rows = {"ais:100": ("LOWER_BOUND", [-3.0, -2.0]), "bdmc:100": ("UPPER_BOUND", [-2.5, -1.0])}
     sandwich = make_evidence(rows)
     # widths .5 and 1: mean .75, s.e. = sqrt(.125 / 2) = .25
-    assert sandwich_width(sandwich) == pytest.approx((0.75, 0.25))
+    width = sandwich_width(sandwich)
+    assert (width.mean, width.stderr) == pytest.approx((0.75, 0.25))
     bounded = {"ais:100": ("LOWER_BOUND", noisy(base, -1))}
     verdict = verdict_on({"exact": ("EXACT", base)}, bounded, (sandwich,))
     assert verdict.word is Word.INDICATED
     assert "simulated width of B: 0.750 \N{PLUS-MINUS SIGN} 0.250 nats" in verdict.why
+    assert "bdmc:100 \N{MINUS SIGN} ais:100 on 2 simulated images" in verdict.why
 
 
 def test_annealing_below_another_bound_has_not_converged(verdict_on, base) -> None:
