@@ -19,6 +19,7 @@ from .linear_elbo import LinearElbo
 from .mmd import MmdRegularized
 from .pyro_elbos import pyro_elbo
 from .reconstruction import ReconstructionError
+from .released import ReleasedFreeBits
 from .scheduled_sampling import ScheduledSampling
 from .schedules import Schedule
 from .trace_enum import TraceEnum
@@ -26,6 +27,7 @@ from .trace_enum import TraceEnum
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
     NegativeLogLikelihood.name: NegativeLogLikelihood,
     NegativeElbo.name: NegativeElbo,
+    ReleasedFreeBits.name: ReleasedFreeBits,
     NegativeImportanceWeighted.name: NegativeImportanceWeighted,
     MmdRegularized.name: MmdRegularized,
     LinearElbo.name: LinearElbo,
@@ -72,6 +74,7 @@ __all__ = [
     "Objective",
     "PyroElbo",
     "ReconstructionError",
+    "ReleasedFreeBits",
     "Schedule",
     "ScheduledSampling",
     "TraceEnum",

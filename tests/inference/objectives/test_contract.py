@@ -25,6 +25,7 @@ LATENT: list[tuple[str, dict[str, Any]]] = [
     ("elbo", {}),
     ("elbo", {"beta": 0.5, "num_particles": 2}),
     ("elbo", {"free_bits": 1e-6, "free_bits_per": "dim", "schedule": "cyclical", "updates": 8, "cycles": 2}),
+    ("released", {"free_bits": 1e-6, "release": 8}),
     ("iwae", {"num_particles": 4}),
     ("iwae", {"num_particles": 4, "gradient": "stl"}),
     ("iwae", {"num_particles": 4, "gradient": "dreg"}),
