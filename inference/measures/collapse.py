@@ -96,6 +96,7 @@ def measure_collapse(
         decoded = reconstruction(program, images, numbers, draws.latents, seed)
     measures = all_measures(draws, found, latents, others, prior, decoded, len(x), threshold)
     attrs = {"num_draws": num_draws, "num_images": len(x), "threshold": threshold, "collapse_seed": seed}
+    attrs["kl_reason"] = "; ".join(filter(None, (divergence.reason for divergence in draws.divergences.values())))
     return as_dataset(numbers, draws, found, latents, others, prior, decoded, measures).assign_attrs(attrs)
 
 
