@@ -123,7 +123,8 @@ def write_evidence(
         data_vars="all",
         coords="minimal",
     )
-    merged = merged.sortby("image").assign_attrs(attrs)
+    # The encoding of a file that was read would cut longer words to the width of its own.
+    merged = merged.drop_encoding().sortby("image").assign_attrs(attrs)
     temporary = path.with_suffix(".tmp")
     merged.to_netcdf(temporary, engine="h5netcdf")
     os.replace(temporary, path)

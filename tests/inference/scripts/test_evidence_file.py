@@ -11,7 +11,8 @@ import torch
 import xarray as xr
 
 from inference import load_data, load_run
-from inference.estimators import Elbo, Exact, ImportanceWeighted
+from inference.claims import Claim
+from inference.estimators import Elbo, Estimate, Exact, ImportanceWeighted
 from inference.evaluate import write_refusal
 from inference.evidence_file import Row, attributes, read_evidence, write_evidence
 from ppl_models.errors import InvalidInput
@@ -103,6 +104,20 @@ def test_evaluating_again_replaces_that_estimator_and_keeps_the_others(copied, c
         assert np.array_equal(first.sel(estimator=name).log_evidence, second.sel(estimator=name).log_evidence)
     assert first.sel(estimator="iw:8").seconds == second.sel(estimator="iw:8").seconds
     assert first.sel(estimator="elbo:8").seconds != second.sel(estimator="elbo:8").seconds
+
+
+def test_longer_words_are_added_whole(tmp_path) -> None:
+    """A file keeps its words at the width of its first ones: iw:5000 after exact came out as iw:50, a bound as LOWER."""
+    config = {"levels": 2, "program": "P", "guide": None, "data": "d", "data_digest": "sha256:a", "seed": 0}
+    attrs, file = attributes(config, "test", 1), tmp_path / "evidence.nc"
+    values = torch.tensor([-1.0, -2.0])
+    write_evidence(file, [Row("exact", estimate=Estimate(values, Claim.EXACT))], [0, 1], attrs)
+    write_evidence(file, [Row("iw:5000", 5000, Estimate(values, Claim.LOWER_BOUND, values * 0))], [0, 1], attrs)
+    write_evidence(file, [Row("elbo:64", reason="a reason longer than none")], [0, 1], attrs)
+    found = read_evidence(file)
+    assert found.estimator.values.tolist() == ["exact", "iw:5000", "elbo:64"]
+    assert found.claim.values.tolist() == ["EXACT", "LOWER_BOUND", "none"]
+    assert found.reason.values.tolist() == ["", "", "a reason longer than none"]
 
 
 @pytest.mark.parametrize("limits", [(3, 12), (12, 3)])
