@@ -107,7 +107,7 @@ def test_evaluating_again_replaces_that_estimator_and_keeps_the_others(copied, c
 
 
 def test_longer_words_are_added_whole(tmp_path) -> None:
-    """A file keeps its words at the width of its first ones: iw:5000 after exact came out as iw:50, a bound as LOWER."""
+    """A file kept its words at the width of its first ones: iw:5000 after exact came out as iw:50."""
     config = {"levels": 2, "program": "P", "guide": None, "data": "d", "data_digest": "sha256:a", "seed": 0}
     attrs, file = attributes(config, "test", 1), tmp_path / "evidence.nc"
     values = torch.tensor([-1.0, -2.0])
