@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,3 +46,15 @@ class HistoryFile:
         if self.path is not None:
             with self.path.open("a") as file:
                 file.write(json.dumps(record) + "\n")
+
+
+def summary(record: Mapping[str, Any]) -> str:
+    """The progress bar's text: the monitored value with its claim, what the latents carry, and the speed."""
+    speed = f"{record['images_per_second']:.0f} images/s"
+    if "rate" in record:
+        speed = f"rate {record['rate']:.2f} nats, {record['active_units']} active, {speed}"
+    if "valid_log_evidence" in record:
+        return f"valid {record['valid_log_evidence']:.2f} nats ({record['valid_claim']}), {speed}"
+    if "valid_score" in record:
+        return f"valid score {record['valid_score']:.2f} (no likelihood), {speed}"
+    return speed

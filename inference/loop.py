@@ -20,8 +20,9 @@ from ppl_models.errors import InvalidInput
 
 from .averaging import WeightAverage
 from .checkpoint import load_checkpoint, save_checkpoint
+from .collapse_monitor import collapse_monitor
 from .data import ImageData
-from .history import History, HistoryFile
+from .history import History, HistoryFile, summary
 from .monitor import Monitor, default_monitor
 from .objectives import NegativeLogLikelihood, Objective
 from .objectives.replay import frozen
@@ -85,6 +86,7 @@ class Loop:
             exact = isinstance(self.objective, NegativeLogLikelihood)
             monitor = default_monitor(self.program, None if exact else self.guide, self.valid, seed)
         self.monitor, self.clip_norm, self.seed, self.folder = monitor, clip_norm, seed, folder
+        self.collapse = collapse_monitor(self.program, self.guide, self.valid, len(self.train), seed)
         self.average = WeightAverage(self.objective, average)
         self.scheduler = scheduler(self.raw_optimizer) if scheduler else None
         self.history, self.file = History(), HistoryFile(folder)
@@ -97,7 +99,7 @@ class Loop:
     def run(self, epochs: int, patience: int | None, max_seconds: float | None, progress: bool) -> History:
         """Train until the epochs, the patience or the time are used up; put the best weights in place."""
         start = time.monotonic()
-        self.history.stopped = "epochs"
+        self.history.stopped, self.progress = "epochs", progress
         with tqdm(total=epochs, initial=self.epoch, disable=not progress, unit="epoch") as bar:
             while self.epoch < epochs:
                 if patience is not None and self.epoch - self.history.best_epoch >= patience:
@@ -109,7 +111,7 @@ class Loop:
                     break
                 record = self.run_epoch()
                 bar.update()
-                bar.set_postfix_str(_summary(record))
+                bar.set_postfix_str(summary(record))
                 self.save(only_if_due=True)
         self.save()
         self.objective.load_state_dict(self.best)
@@ -137,6 +139,9 @@ class Loop:
             **self.validate(),
             **self.step.after_epoch(self),
         }
+        if self.collapse is not None:
+            with self.average.applied():
+                record |= self.collapse.after_epoch(record, self.history.records, self.objective, self.progress)
         self.history.records.append(record)
         self.file.append(record)
         self.fabric.log_dict({k: v for k, v in record.items() if isinstance(v, float)}, step=self.epoch)
@@ -238,13 +243,3 @@ class Loop:
         torch.set_rng_state(state["rng"].cpu())
         if len(state["cuda_rng"]):
             torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self.fabric.device)
-
-
-def _summary(record: dict[str, Any]) -> str:
-    """The progress bar's text: the monitored value with its claim, and the speed."""
-    speed = f"{record['images_per_second']:.0f} images/s"
-    if "valid_log_evidence" in record:
-        return f"valid {record['valid_log_evidence']:.2f} nats ({record['valid_claim']}), {speed}"
-    if "valid_score" in record:
-        return f"valid score {record['valid_score']:.2f} (no likelihood), {speed}"
-    return speed

@@ -14,6 +14,7 @@ from ppl_models.errors import InvalidInput, nearest
 from ppl_models.guides import Guide
 
 from .estimators.base import MAX_ELEMENTS, evaluation_mode
+from .measures.information import mixture
 from .randomness import keyed_noise
 
 if TYPE_CHECKING:
@@ -172,26 +173,19 @@ def mutual_information(guide: Guide, images: Tensor, seed: int = 0, max_elements
     """I(x; z) under q, nats: 1/N sum_n log q(z_n | x_n) - log 1/N sum_j q(z_n | x_j) with one z_n ~ q(z | x_n) each.
 
     It is the information of z about which of these N images it came from, at most log N (Hoffman & Johnson 2016). All N
-    images stand in the inner sum, not those of a batch. The noise is the same at every call with the same seed.
+    images stand in the inner sum, not those of a batch (``measures.information``). The noise is the same at every call
+    with the same seed.
 
     Args:
         guide: q(z | x), evaluated in evaluation mode.
         images: (N, D).
         seed: of the draws.
-        max_elements: bound on the elements of a chunk's draws; it does not change the result.
+        max_elements: bound on the elements of a chunk; it does not change the result.
     """
-    count = len(images)
     with keyed_noise(seed, "mutual information", device=images.device), evaluation_mode(guide):
-        posterior = guide.posterior(images)
-        z = posterior.sample()
-        rows = max(1, max_elements // z.numel())
-        parts = []
-        for number, chunk in enumerate(z.split(rows)):
-            # (n, N): draw i of the chunk under the posterior of every image j.
-            pairs = posterior.log_prob(chunk.unsqueeze(1).expand(-1, count, *chunk.shape[1:])).double()
-            own = pairs.diagonal(offset=number * rows)[: len(chunk)]
-            parts.append(own - pairs.logsumexp(1) + math.log(count))
-    return float(torch.cat(parts).mean())
+        z = guide.posterior(images).sample()
+        owners = torch.arange(len(images), device=images.device)
+        return float(mixture(guide, images, {"z": z}, owners, max_elements).lower.mean())
 
 
 STEPS: dict[str, Callable[..., StepRule]] = {step.name: step for step in (PlainStep, AggressiveEncoder)}

@@ -75,7 +75,7 @@ def measure_collapse(
             counts below 1.
         NonFiniteError: naming site and image where a log-density is NaN or infinite.
     """
-    check_pair(program, guide)
+    check_latents(program, guide)
     program.check(x)
     if len(x) < 2:
         raise InvalidInput("x", tuple(x.shape), "information needs other images", "give at least 2")
@@ -100,7 +100,7 @@ def measure_collapse(
     return as_dataset(numbers, draws, found, latents, others, prior, decoded, measures).assign_attrs(attrs)
 
 
-def check_pair(program: nn.Module, guide: nn.Module | None) -> None:
+def check_latents(program: nn.Module, guide: nn.Module | None) -> None:
     """Raise ``InvalidInput`` unless there are latents that could collapse, and a guide for them."""
     name = type(program).__name__
     if isinstance(program, NotADensity):
