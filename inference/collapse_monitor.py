@@ -16,10 +16,12 @@ from tqdm import tqdm
 from ppl_models.guides import Guide
 from ppl_models.program import LatentProgram
 
+from .claims import Claim
 from .estimators.base import evaluation_mode
 from .measures import THRESHOLD
 from .measures.activity import variance_of_means
 from .measures.information import evenly
+from .objectives.schedules import Schedule
 from .objectives.terms import log_prob
 from .randomness import keyed_noise
 from .weights import traces
@@ -34,9 +36,10 @@ SHARE, FEWEST, MOST = 20, 50, 1000
 DRAWS = 16
 
 CURES = (
-    "a warm-up of the KL (--objective.schedule linear or cyclical), free bits (--objective.free_bits 0.1 "
-    "--objective.free_bits_per dim), --step aggressive, --guide DeltaNormal, BatchNormMean or SemiAmortized, "
-    "--objective mmd or iwae, --recipe skip_vae, --recipe.prior vamp:500, or a weaker decoder; see docs/collapse.md"
+    "free bits that are taken back (--objective released), a warm-up of the KL (--objective.schedule linear or "
+    "cyclical), free bits (--objective.free_bits 0.1 --objective.free_bits_per dim), --step aggressive, --guide "
+    "DeltaNormal, BatchNormMean or SemiAmortized, --objective mmd or iwae, --recipe skip_vae, --recipe.prior vamp:500, "
+    "or a weaker decoder; see docs/collapse.md"
 )
 
 
@@ -59,17 +62,17 @@ class CollapseMonitor:
         chosen = torch.as_tensor(evenly(len(images), wanted), device=images.device)
         self.program, self.guide, self.images, self.seed = program, guide, images[chosen], seed
 
-    def __call__(self) -> dict[str, float | int]:
-        """``rate`` and ``active_units`` for the record of an epoch; empty where the rate is not finite."""
+    def __call__(self) -> dict[str, float | int | str]:
+        """``rate`` with its claim and ``active_units``, for an epoch's record; empty where the rate is not finite."""
         single = isinstance(self.guide, Guide) and isinstance(self.program, LatentProgram)
         with (
             keyed_noise(self.seed, "collapse monitor", device=self.images.device),
             evaluation_mode(self.program, self.guide),
         ):
-            rate, variance = self.of_one_vector() if single else self.of_several_sites()
+            rate, claim, variance = self.of_one_vector() if single else self.of_several_sites()
         if not math.isfinite(rate):
             return {}
-        return {"rate": rate, "active_units": int((variance >= THRESHOLD).sum())}
+        return {"rate": rate, "rate_claim": claim.value, "active_units": int((variance >= THRESHOLD).sum())}
 
     def after_epoch(
         self, record: Mapping[str, Any], earlier: Iterable[Mapping[str, Any]], objective: nn.Module, bar: bool
@@ -78,33 +81,33 @@ class CollapseMonitor:
 
         Args:
             record, earlier: of this epoch and of those before.
-            objective: whose ``schedule``, if it has one, says whether the KL is still being warmed up.
+            objective: whose schedules, if it has any, say whether the KL is still being warmed up.
             bar: whether a progress bar is shown.
         """
         found: dict[str, Any] = self()
-        schedule = getattr(objective, "schedule", None)
-        text = warning({**record, **found}, earlier, 1.0 if schedule is None else schedule.factor)
+        factors = [module.factor for module in objective.modules() if isinstance(module, Schedule)]
+        text = warning({**record, **found}, earlier, min(factors, default=1.0))
         if text:
             tell(text, bar)
             found["collapse_warning"] = text
         return found
 
-    def of_one_vector(self) -> tuple[float, Tensor]:
-        """Rate, and variance of posterior means (L,), without a decoder."""
+    def of_one_vector(self) -> tuple[float, Claim, Tensor]:
+        """Rate, whether it is integrated, and variance of posterior means (L,), without a decoder."""
         posterior, prior = self.guide.posterior(self.images), self.program.prior()
-        z = None
+        z, claim = None, Claim.EXACT
         try:
             rate = kl_divergence(posterior, prior)
         except NotImplementedError:
-            z = posterior.sample((DRAWS,))
+            z, claim = posterior.sample((DRAWS,)), Claim.ESTIMATE
             rate = posterior.log_prob(z) - prior.log_prob(z)
         try:
             variance = variance_of_means(posterior.mean.double())[0]
         except NotImplementedError:
             variance = variance_from(posterior.sample((DRAWS,)) if z is None else z)
-        return float(rate.double().mean()), variance
+        return float(rate.double().mean()), claim, variance
 
-    def of_several_sites(self) -> tuple[float, Tensor]:
+    def of_several_sites(self) -> tuple[float, Claim, Tensor]:
         """The same from traces of program and guide."""
         model, own = traces(self.program, self.guide, self.images, DRAWS)
         rate, draws = 0.0, []
@@ -112,7 +115,7 @@ class CollapseMonitor:
             terms = log_prob(own.nodes[name]).double() - log_prob(model.nodes[name]).double()
             rate += float(terms.mean())
             draws.append(own.nodes[name]["value"])
-        return rate, variance_from(torch.cat(draws, -1))
+        return rate, Claim.ESTIMATE, variance_from(torch.cat(draws, -1))
 
 
 def variance_from(draws: Tensor) -> Tensor:
@@ -137,9 +140,9 @@ def warning(record: Mapping[str, Any], earlier: Iterable[Mapping[str, Any]], fac
     """What is to be said after an epoch, once in a training; empty if nothing.
 
     Args:
-        record: of the epoch, with ``rate`` and ``active_units``.
+        record: of the epoch, with ``rate``, its claim and ``active_units``.
         earlier: of the epochs before.
-        factor: by which a schedule multiplies the divergence now; below 1 the KL is still being warmed up.
+        factor: where the objective's schedule is now; below 1 the KL is still being warmed up, or free bits released.
     """
     begun = record["epoch"] >= LEAST_EPOCHS and record["updates"] >= LEAST_UPDATES
     low = record.get("rate", math.inf) < LEAST_RATE
@@ -147,9 +150,9 @@ def warning(record: Mapping[str, Any], earlier: Iterable[Mapping[str, Any]], fac
         return ""
     active = record["active_units"]
     return (
-        f"posterior collapse: after epoch {record['epoch']} the rate is {record['rate']:.3f} nats per image, below "
-        f"{LEAST_RATE:g}, with {active} active latent{'' if active == 1 else 's'}: the program does without them. "
-        f"Cures: {CURES}"
+        f"posterior collapse: after epoch {record['epoch']} the rate is {record['rate']:.3f} nats per image "
+        f"({record['rate_claim']}), below {LEAST_RATE:g}, with {active} active latent{'' if active == 1 else 's'}: "
+        f"the program does without them. Cures: {CURES}"
     )
 
 

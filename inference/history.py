@@ -52,7 +52,7 @@ def summary(record: Mapping[str, Any]) -> str:
     """The progress bar's text: the monitored value with its claim, what the latents carry, and the speed."""
     speed = f"{record['images_per_second']:.0f} images/s"
     if "rate" in record:
-        speed = f"rate {record['rate']:.2f} nats, {record['active_units']} active, {speed}"
+        speed = f"rate {record['rate']:.2f} nats ({record['rate_claim']}), {record['active_units']} active, {speed}"
     if "valid_log_evidence" in record:
         return f"valid {record['valid_log_evidence']:.2f} nats ({record['valid_claim']}), {speed}"
     if "valid_score" in record:
