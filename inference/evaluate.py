@@ -58,7 +58,7 @@ def score(estimator: Estimator, run: Run, x: Tensor, index: Sequence[int], progr
     """One estimator on all images, in slices so that the progress can be shown."""
     start = time.monotonic()
     parts: list[Estimate] = []
-    slices = range(0, len(x), max(1, len(x) // 100))
+    slices = range(0, len(x), len(x) if estimator.shares_work else max(1, len(x) // 100))
     step = slices.step
     for begin in tqdm(slices, desc=estimator.name, disable=not progress):
         parts.append(estimator(run.program, x[begin : begin + step], index[begin : begin + step]))

@@ -4,7 +4,9 @@ from .base import Estimate, Estimator, evaluation_mode
 from .enumerated import Enumerated
 from .exact import Exact
 from .importance import Elbo, ImportanceWeighted
+from .jackknife import JackknifedImportanceWeighted
 from .names import ESTIMATORS, parse_estimator
+from .quadrature import Quadrature
 
 __all__ = [
     "ESTIMATORS",
@@ -14,6 +16,8 @@ __all__ = [
     "Estimator",
     "Exact",
     "ImportanceWeighted",
+    "JackknifedImportanceWeighted",
+    "Quadrature",
     "evaluation_mode",
     "parse_estimator",
 ]

@@ -80,9 +80,11 @@ class Estimator(ABC):
         name: as on the command line and in ``evidence.nc``, for example ``"iw:5000"``.
         num_particles: K, or 0 where there are none.
         claim: what may be said of its values.
+        shares_work: whether images share work, such as decoded codes, so that all are best scored in one call.
     """
 
     name: str
+    shares_work: bool = False
     num_particles: int = 0
     claim: Claim
 

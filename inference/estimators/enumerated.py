@@ -33,6 +33,7 @@ class Enumerated(Estimator):
     """
 
     name, claim = "enumerate", Claim.NUMERICAL
+    shares_work = True
 
     def __init__(self, max_elements: int = 8 * MAX_ELEMENTS) -> None:
         self.max_elements = positive("max_elements", max_elements, "the bound")

@@ -112,17 +112,22 @@ class ImportanceWeighted(FromWeights):
 
     def summarize(self, log_w: Tensor) -> dict[str, Tensor]:
         """Log-mean-exp of the log-weights (K,), with diagnostics."""
-        count = len(log_w)
-        total = log_w.logsumexp(0)
-        ess = torch.exp(2 * total - (2 * log_w).logsumexp(0))
-        variance = (1 / ess - 1 / count).clamp(min=0)
-        stderr = variance.sqrt() if count > 1 else torch.full_like(variance, math.nan)
-        return {
-            "value": total - math.log(count),
-            "stderr": stderr,
-            "ess": ess,
-            "pareto_k": pareto_shape(log_w),
-        }
+        return log_mean_weight(log_w)
+
+
+def log_mean_weight(log_w: Tensor) -> dict[str, Tensor]:
+    """log 1/K sum_k w_k of log-weights (K,): ``value``, ``stderr``, ``ess`` and ``pareto_k``."""
+    count = len(log_w)
+    total = log_w.logsumexp(0)
+    ess = torch.exp(2 * total - (2 * log_w).logsumexp(0))
+    variance = (1 / ess - 1 / count).clamp(min=0)
+    stderr = variance.sqrt() if count > 1 else torch.full_like(variance, math.nan)
+    return {
+        "value": total - math.log(count),
+        "stderr": stderr,
+        "ess": ess,
+        "pareto_k": pareto_shape(log_w),
+    }
 
 
 def standard_error(values: Tensor) -> Tensor:

@@ -16,13 +16,17 @@ from .base import Estimator
 from .enumerated import Enumerated, latent_values
 from .exact import Exact
 from .importance import Elbo, ImportanceWeighted
+from .jackknife import JackknifedImportanceWeighted
+from .quadrature import Quadrature, check_quadrature
 
 # Name -> (constructor, the example shown in messages). An example with a colon means that the name takes a number.
 ESTIMATORS: dict[str, tuple[Callable[..., Estimator], str]] = {
     "exact": (Exact, "exact"),
     "elbo": (Elbo, "elbo:64"),
     "iw": (ImportanceWeighted, "iw:5000"),
+    "jackknife": (JackknifedImportanceWeighted, "jackknife:5000"),
     "enumerate": (Enumerated, "enumerate"),
+    "quadrature": (Quadrature, "quadrature"),
 }
 
 
@@ -67,6 +71,9 @@ def parse_estimator(name: str, program: nn.Module, guide: GuideProgram | None, *
     if stem == Enumerated.name:
         latent_values(program)  # refuses here, before anything is scored
         return Enumerated()
+    if stem == Quadrature.name:
+        check_quadrature(program)
+        return Quadrature()
     if number is None:
         if not isinstance(program, HasLogProb):
             problem = f"{kind} has no exact log p(x), only bounds"
