@@ -48,7 +48,7 @@ def test_the_pixels_themselves_are_as_accurate_as_scikit_learn_says() -> None:
     """The standardization written out."""
     digits = load_data("digits")
     # A pixel that is always off would be noise to the draws and nothing to the means.
-    some = digits.split("train").std(0) > 0.1
+    some = (digits.split("train").std(0) > 0.1).nonzero()[::3, 0]
     splits = {name: digits.split(name)[:, some].numpy() for name in SPLITS}
     data = image_data("pixels", splits, {name: digits.labels(name).numpy() for name in SPLITS})
     train, test = (splits[name].astype(float) for name in ("train", "test"))
@@ -56,7 +56,7 @@ def test_the_pixels_themselves_are_as_accurate_as_scikit_learn_says() -> None:
     guessed = model.predict((test - train.mean(0)) / train.std(0))
     expected = (guessed == digits.labels("test").numpy()).mean()
     found = linear_probe(run_of(Read(data.data_dim, data.data_dim)), data)
-    assert expected > 0.85, "binarized digits are nearly linear"
+    assert expected > 0.6, "a third of the pixels"
     assert found.accuracy == pytest.approx(expected, abs=1e-9)
     assert found.accuracy_of_means == pytest.approx(expected, abs=1e-9)
     assert (found.num_train, found.num_images, found.split, found.reason) == (1297, 250, "test", "")
