@@ -28,6 +28,7 @@ from .estimators import Estimate, Estimator, evaluation_mode, parse_estimator
 from .evidence_file import Row, attributes, check_identity, evidence_name, read_evidence, write_evidence
 from .image_files import write_reconstructions
 from .latents_file import write_latents
+from .measures import check_latents, collapse_table, measure_run
 from .run import Run, load_run, runs_in
 from .user_guides import find_guide
 
@@ -142,13 +143,16 @@ def table(dataset: xr.Dataset) -> str:
     return "\n".join(lines)
 
 
-def parser() -> ArgumentParser:
+def parser(needs_estimators: bool = True) -> ArgumentParser:
     """The options of this script."""
     p = ArgumentParser(
         prog="python -m inference.evaluate", exit_on_error=False, allow_abbrev=False, description=__doc__
     )
     p.add_argument("run", help="a run folder, or one that holds seed-S folders")
-    p.add_argument("--estimators", nargs="+", required=True, help="exact, elbo:K, iw:K")
+    p.add_argument(
+        "--estimators", nargs="+", required=needs_estimators, default=None if needs_estimators else (),
+        help="exact, elbo:K, iw:K; not needed with --collapse",
+    )  # fmt: skip
     p.add_argument("--split", default="test", help="test, valid or train")
     p.add_argument("--limit", type=int | None, default=None, help="only the first so many images of the split")
     p.add_argument("--data", default=None, help="where the run's data lie now, if it was an .npz that was moved")
@@ -158,6 +162,7 @@ def parser() -> ArgumentParser:
         default=None,
         help="FILE_OR_MODULE:CLASS of a run that was trained with a guide of your own",
     )
+    p.add_argument("--collapse", action="store_true", help="how much the latents carry: collapse.nc")
     p.add_argument("--device", default="auto")
     p.add_argument("--overwrite", action="store_true", help="forget the evidence that is there")
     p.add_argument("--quiet", action="store_true")
@@ -166,18 +171,25 @@ def parser() -> ArgumentParser:
 
 def main(argv: Sequence[str]) -> None:
     """Evaluate what the command line asks for."""
-    options: Any = parse(parser(), argv)
+    options: Any = parse(parser("--collapse" not in argv), argv)
     device = resolve_device(options.device)
     guide: type[GuideProgram] | None = find_guide(options.guide) if options.guide else None
     for folder in runs_in(options.run):
         run = load_run(folder, guide, device)
+        if options.collapse:
+            check_latents(run.program, run.guide)
         data = load_data(options.data or run.config["data"], Path(options.data_dir) if options.data_dir else None)
-        dataset = evaluate(
-            run, data, options.estimators, split=options.split, limit=options.limit, device=device,
-            overwrite=options.overwrite, progress=not options.quiet,
-        )  # fmt: skip
-        print(f"{folder}: {dataset.attrs['program']} on {dataset.attrs['data']} {dataset.attrs['split']}")
-        print(table(dataset))
+        if options.estimators:
+            dataset = evaluate(
+                run, data, options.estimators, split=options.split, limit=options.limit, device=device,
+                overwrite=options.overwrite, progress=not options.quiet,
+            )  # fmt: skip
+            print(f"{folder}: {dataset.attrs['program']} on {dataset.attrs['data']} {dataset.attrs['split']}")
+            print(table(dataset))
+        if options.collapse:
+            print(f"{folder}: what the latents of {run.config['program']} carry, {options.split} split")
+            where = {"split": options.split, "limit": options.limit, "device": device}
+            print(collapse_table(measure_run(run, data, progress=not options.quiet, **where)))
 
 
 if __name__ == "__main__":
