@@ -20,6 +20,9 @@ from .claims import Claim
 from .estimators import Estimate
 
 PER_IMAGE = ("log_evidence", "stderr", "ess", "pareto_k")
+# Columns that are there only if an estimator gives them: of annealing.
+OPTIONAL = ("acceptance", "step_size")
+SETTINGS = "settings of "
 # What must agree before numbers may lie in one file, and be compared at all.
 IDENTITY = ("data_digest", "split", "program", "guide", "seed", "epoch", "measure", "levels")
 
@@ -34,6 +37,7 @@ class Row:
         estimate: what it gave; ``None`` if it was refused.
         reason: why it was refused.
         seconds: wall time.
+        settings: what the numbers depend on beside the name and K, in words.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Row:
     estimate: Estimate | None = None
     reason: str = ""
     seconds: float = math.nan
+    settings: str = ""
 
 
 def evidence_name(split: str) -> str:
@@ -74,7 +79,7 @@ def as_dataset(row: Row, index: Sequence[int], attrs: Mapping[str, Any]) -> xr.D
     if estimate is not None:
         found = {"log_evidence": estimate.values, "stderr": estimate.stderr, **estimate.diagnostics}
     columns = {}
-    for name in PER_IMAGE:
+    for name in (*PER_IMAGE, *(name for name in OPTIONAL if name in found)):
         values = found.get(name)
         array = np.full(len(index), np.nan) if values is None else values.double().cpu().numpy()
         columns[name] = (("estimator", "image"), array[None, :])
@@ -123,8 +128,11 @@ def write_evidence(
         data_vars="all",
         coords="minimal",
     )
+    settings = {SETTINGS + row.name: row.settings for row in rows if row.settings}
+    kept = {SETTINGS + name: fresh[0].attrs.get(SETTINGS + name) for name in merged.estimator.values.tolist()}
+    kept = {key: value for key, value in kept.items() if value}
     # The encoding of a file that was read would cut longer words to the width of its own.
-    merged = merged.drop_encoding().sortby("image").assign_attrs(attrs)
+    merged = merged.drop_encoding().sortby("image").assign_attrs({**attrs, **kept, **settings})
     temporary = path.with_suffix(".tmp")
     merged.to_netcdf(temporary, engine="h5netcdf")
     os.replace(temporary, path)

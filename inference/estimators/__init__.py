@@ -1,5 +1,6 @@
 """Estimators: callables ``(program, x) -> Estimate``. What they return carries its claim."""
 
+from .annealed import AnnealedImportance, AnnealingOptions, ReverseAnnealedImportance
 from .base import Estimate, Estimator, evaluation_mode
 from .enumerated import Enumerated
 from .exact import Exact
@@ -10,6 +11,8 @@ from .quadrature import Quadrature
 
 __all__ = [
     "ESTIMATORS",
+    "AnnealedImportance",
+    "AnnealingOptions",
     "Elbo",
     "Enumerated",
     "Estimate",
@@ -18,6 +21,7 @@ __all__ = [
     "ImportanceWeighted",
     "JackknifedImportanceWeighted",
     "Quadrature",
+    "ReverseAnnealedImportance",
     "evaluation_mode",
     "parse_estimator",
 ]

@@ -12,6 +12,7 @@ from ppl_models.errors import InvalidInput, NoExactEvidenceError, nearest
 from ppl_models.guides import GuideProgram
 from ppl_models.program import HasLogProb
 
+from .annealed import AnnealedImportance, AnnealingOptions, ReverseAnnealedImportance
 from .base import Estimator
 from .enumerated import Enumerated, latent_values
 from .exact import Exact
@@ -25,6 +26,8 @@ ESTIMATORS: dict[str, tuple[Callable[..., Estimator], str]] = {
     "elbo": (Elbo, "elbo:64"),
     "iw": (ImportanceWeighted, "iw:5000"),
     "jackknife": (JackknifedImportanceWeighted, "jackknife:5000"),
+    "ais": (AnnealedImportance, "ais:1000"),
+    "bdmc": (ReverseAnnealedImportance, "bdmc:1000"),
     "enumerate": (Enumerated, "enumerate"),
     "quadrature": (Quadrature, "quadrature"),
 }
@@ -56,8 +59,21 @@ def check_name(name: str) -> tuple[str, int | None]:
     return stem, int(number)
 
 
-def parse_estimator(name: str, program: nn.Module, guide: GuideProgram | None, *, seed: int = 0) -> Estimator:
+def parse_estimator(
+    name: str,
+    program: nn.Module,
+    guide: GuideProgram | None,
+    *,
+    seed: int = 0,
+    annealing: AnnealingOptions | None = None,
+) -> Estimator:
     """The estimator of that name for a (program, guide) pair.
+
+    Args:
+        name: as on the command line.
+        program, guide: the pair.
+        seed: of the noise.
+        annealing: options of ``ais`` and ``bdmc``.
 
     Raises:
         NotADensityError: for the deterministic autoencoder.
@@ -74,6 +90,8 @@ def parse_estimator(name: str, program: nn.Module, guide: GuideProgram | None, *
     if stem == Quadrature.name:
         check_quadrature(program)
         return Quadrature()
+    if stem in ("ais", "bdmc"):
+        return (annealing or AnnealingOptions()).build(ESTIMATORS[stem][0], number, program, guide, seed)
     if number is None:
         if not isinstance(program, HasLogProb):
             problem = f"{kind} has no exact log p(x), only bounds"
