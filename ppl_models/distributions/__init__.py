@@ -2,6 +2,7 @@
 
 from .autoregressive import Autoregressive
 from .binary_code import BinaryCode
+from .black_and_white import IndependentBernoulli
 from .families import pixel_family
 from .logistic import DiscretizedLogisticMixture
 from .mixture import MixtureOfOrders
@@ -16,6 +17,7 @@ __all__ = [
     "CategoricalPixels",
     "DiscretizedLogisticMixture",
     "GaussianPixels",
+    "IndependentBernoulli",
     "LogisticPixels",
     "MixtureOfOrders",
     "PixelFamily",

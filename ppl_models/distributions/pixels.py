@@ -15,9 +15,9 @@ import torch
 from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
-from torch.nn import functional
 
 from ..errors import InvalidInput
+from .black_and_white import IndependentBernoulli, log_probabilities
 from .logistic import DiscretizedLogisticMixture
 
 NO_SHAPE = torch.Size()
@@ -66,6 +66,10 @@ class PixelFamily(ABC):
     def distribution(self, parameters: Tensor) -> TorchDistribution:
         """The same as a Pyro distribution: (..., P) -> batch shape (...), event shape ()."""
 
+    def image_distribution(self, parameters: Tensor) -> TorchDistribution:
+        """Independent pixels as one distribution of images: (..., D, P) -> batch shape (...), event shape (D,)."""
+        return self.distribution(parameters).to_event(1)
+
     def mean(self, parameters: Tensor) -> Tensor:
         """The expected pixel value: (..., P) -> (...)."""
         return self.distribution(parameters).mean
@@ -78,8 +82,7 @@ class BernoulliPixels(PixelFamily):
 
     def log_prob(self, parameters: Tensor, x: Tensor) -> Tensor:
         """x log p + (1 - x) log(1 - p), computed from the logit."""
-        logits, x = torch.broadcast_tensors(at_least_float32(parameters)[..., 0], x)
-        return -functional.binary_cross_entropy_with_logits(logits, x.to(logits.dtype), reduction="none")
+        return log_probabilities(at_least_float32(parameters)[..., 0], x)
 
     def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
         """1 where the uniform exceeds p(x=0), which is sigmoid(-logit)."""
@@ -88,6 +91,10 @@ class BernoulliPixels(PixelFamily):
     def distribution(self, parameters: Tensor) -> TorchDistribution:
         """``Bernoulli(logits)``."""
         return dist.Bernoulli(logits=at_least_float32(parameters)[..., 0])
+
+    def image_distribution(self, parameters: Tensor) -> TorchDistribution:
+        """``IndependentBernoulli``: the pixels' log-probabilities are summed as they are computed."""
+        return IndependentBernoulli(at_least_float32(parameters)[..., 0])
 
 
 class GreyLevels(dist.Categorical):

@@ -133,7 +133,7 @@ class AutoencoderDensity(PriorProgram):
     def likelihood(self, z: Tensor) -> TorchDistribution:
         """p(x | z): z (..., L) -> batch shape (...), event shape (D,)."""
         outputs = at_least_float32(self.autoencoder.decoder(self.center + self.spread * z))
-        return self.family.distribution(self.calibration(outputs)).to_event(1)
+        return self.family.image_distribution(self.calibration(outputs))
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """The autoencoder's own reconstruction, on the scale of x: (N, D) -> (N, D)."""

@@ -58,4 +58,4 @@ class DecoderProgram(PriorProgram):
     def likelihood(self, z: Tensor) -> TorchDistribution:
         """p(x | z): z (..., L) -> batch shape (...), event shape (D,)."""
         parameters = self.decoder(z).unflatten(-1, (self.data_dim, -1))
-        return self.family.distribution(parameters).to_event(1)
+        return self.family.image_distribution(parameters)

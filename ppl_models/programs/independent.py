@@ -26,4 +26,4 @@ class IndependentPixels(TractableProgram):
 
     def distribution(self) -> TorchDistribution:
         """The product distribution: event shape (D,)."""
-        return self.family.distribution(self.pixel_parameters).to_event(1)
+        return self.family.image_distribution(self.pixel_parameters)

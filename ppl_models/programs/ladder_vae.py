@@ -67,7 +67,7 @@ class LadderVAE(GenerativeProgram):
 
     def likelihood(self, z: Tensor) -> TorchDistribution:
         """p(x | z_1): z (..., L_1) -> batch shape (...), event shape (D,)."""
-        return self.family.distribution(self.decoder(z).unflatten(-1, (self.data_dim, -1))).to_event(1)
+        return self.family.image_distribution(self.decoder(z).unflatten(-1, (self.data_dim, -1)))
 
     def forward(self, x: Tensor | None = None, *, size: int = 1) -> Tensor:
         """The latents from the top down, then x, in plate ``"image"``."""
