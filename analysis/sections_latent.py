@@ -52,7 +52,7 @@ def _entry(member: Member, run: Run) -> LatentEntry:
     draws = groups["posterior"][site]
     sizes = draws.sizes
     with house_style():
-        figure = plot_forest(path, 0, range(min(_SHOWN, sizes["latent"])), site)
+        figure = plot_forest(path, 0, range(min(_SHOWN, draws.shape[-1])), site)
         picture = as_picture(figure, f"Guide draws of {site} for one image")
     k_hat = np.array([np.nan])
     if "log_weight" in groups.get("sample_stats", ()):

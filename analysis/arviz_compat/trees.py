@@ -40,4 +40,5 @@ def guide_draws(path: Path, site: str = "z") -> xr.DataArray:
     if site not in posterior:
         known = ", ".join(str(name) for name in posterior.data_vars)
         raise InvalidInput(str(path), site, "is no site of the posterior", f"known: {known}")
-    return posterior[site]
+    draws = posterior[site]
+    return draws.rename({draws.dims[-1]: "latent"})  # the sites of a ladder have a dimension each

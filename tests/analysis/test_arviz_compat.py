@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import types
+
 import numpy as np
 import pytest
+import xarray as xr
 from matplotlib.figure import Figure
 
 from analysis import arviz_compat
 from analysis.errors import InvalidInput
 from analysis.runs import read_study
+from analysis.sections_latent import latent_codes
 
 
 @pytest.mark.parametrize("k", [0.2, 0.5, 1.0])
@@ -61,6 +65,20 @@ def test_trees_that_cannot_be_opened(folders, tmp_path) -> None:
     evidence = folders.evidence("run", {"exact": ("EXACT", [-1.0])})
     with pytest.raises(InvalidInput, match="posterior: this group is missing"):
         arviz_compat.open_tree(evidence)
+
+
+def test_the_sites_of_a_ladder_have_a_dimension_each(folders, tmp_path) -> None:
+    folders.config("ladder")
+    file = folders.latents("ladder", draws=50, latents=3)
+    tree = xr.load_dataset(file, group="posterior", engine="h5netcdf")
+    sites = {"z1": tree["z"].rename(latent="latent_z1"), "z2": tree["z"][..., :2].rename(latent="latent_z2")}
+    xr.DataTree.from_dict({"posterior": xr.Dataset(sites)}).to_netcdf(file, engine="h5netcdf")
+    draws = arviz_compat.guide_draws(file, "z2")
+    assert draws.dims == ("chain", "draw", "image", "latent")
+    assert draws.values.tolist() == tree["z"].values[..., :2].tolist()
+    run = types.SimpleNamespace(path=file.parent, seed=0)
+    study = types.SimpleNamespace(members=[types.SimpleNamespace(name="ladder", runs=[run])])
+    assert [entry.title for entry in latent_codes(study)] == ["ladder, seed 0"]
 
 
 def test_forest_of_chosen_latents(folders) -> None:
