@@ -14,6 +14,7 @@ from analysis.headlines import headlines
 from analysis.pairs import Judgement
 from analysis.ranking import RankingStatement
 from analysis.runs import Study
+from analysis.sections_cures import cures
 from analysis.sections_evidence import established
 from analysis.sections_latent import latent_codes
 from analysis.style import Picture, as_picture, house_style, member_colours
@@ -128,6 +129,10 @@ def _latents(findings: Findings) -> Mapping[str, Any]:
     return {"entries": latent_codes(findings.study)}
 
 
+def _cures(findings: Findings) -> Mapping[str, Any]:
+    return {"entry": cures(findings.study)}
+
+
 def _glossary(findings: Findings) -> Mapping[str, Any]:
     return {"claims": list(Claim)}
 
@@ -166,6 +171,7 @@ SECTIONS = (
     Section("samples", "Samples", _samples),
     Section("reconstructions", "Reconstructions", _reconstructions),
     Section("latents", "Latent codes", _latents),
+    Section("cures", "Cures for posterior collapse", _cures, ("collapse",)),
     Section("glossary", "How to read the claims", _glossary),
     Section("provenance", "Provenance", _provenance),
 )
