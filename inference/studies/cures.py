@@ -32,7 +32,7 @@ STRONG = {**DECODER, "hidden": WIDTHS, "context": 4}
 # The budget of every member: passes over the images, and no early end.
 BUDGET = {"epochs": 40, "learning_rate": 5e-3, "patience": None}
 
-QUICK, FULL = ("iw:500",), ("elbo:64", "iw:5000", "bdmc:500")
+QUICK, FULL = ("iw:200",), ("elbo:64", "iw:5000", "bdmc:500")
 SANDWICH = AnnealingOptions(chains=8, leapfrog=5, simulated=50)
 
 
@@ -124,8 +124,8 @@ CURES: tuple[Cure, ...] = (
          recipe={"prior": "vamp:50"}, objective="elbo", options={"schedule": "linear", "updates": 400, "delay": 200}),
     cure("flow_prior", "flow prior", "2 flows", recipe={"prior": "flow:2"}),
     cure("importance", "importance-weighted objective", "5 particles", objective="iwae", options={"num_particles": 5}),
-    cure("semi_amortized", "semi-amortized guide", "1 step of 2 draws, not followed by the gradient", refinement_gains,
-         guide="SemiAmortized", guide_arguments={"steps": 1, "num_draws": 2, "differentiable": False}),
+    cure("semi_amortized", "semi-amortized guide", "2 steps of 4 draws", refinement_gains, guide="SemiAmortized",
+         guide_arguments={"steps": 2, "num_draws": 4}),
     # Other strengths: the curve of each cure, in the full budget.
     *(cure(f"free_bits_{nats:g}", "free bits", f"{nats:g} nats for the whole code", free_bits_hold, objective="elbo",
            options={"free_bits": nats}, quick=False) for nats in (1.0, 2.0, 8.0)),
