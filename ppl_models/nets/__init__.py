@@ -8,7 +8,7 @@ from .gated_pixel_cnn import GatedPixelCNNNet
 from .images import ConvDecoder, ConvEncoder, RowDecoder, RowEncoder
 from .made import CYCLES, AutoregressiveMLP, Structure, random_structure
 from .masked import MaskedLinear, MaskedMLP
-from .mlp import ACTIVATIONS, SkipMLP, activation, mlp
+from .mlp import ACTIVATIONS, SkipMLP, activation, glorot, mlp
 from .nade import NADENet
 from .pixel_cnn import PixelCNNNet
 from .recurrent import CELLS, PixelRNNNet
@@ -36,6 +36,7 @@ __all__ = [
     "Structure",
     "activation",
     "evaluating",
+    "glorot",
     "make_decoder",
     "make_encoder",
     "mlp",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import InvalidInput, nearest
@@ -92,3 +93,18 @@ class SkipMLP(nn.Module):
         for layer, skip in zip(self.layers[1:], self.skips, strict=True):
             h = layer(self.activation(h)) + skip(z)
         return h
+
+
+@torch.no_grad()
+def glorot(*modules: nn.Module) -> None:
+    """Start the affine layers of these modules with uniform weights of variance 2 / (inputs + outputs) and no bias
+    (Glorot & Bengio 2010), by which a signal passes through layers of tanh at about its size.
+
+    Torch's own start, of variance 1 / (3 inputs), makes it smaller by 1.7 at each: codes of different images then lie
+    together, by a twentieth of a standard deviation of the guide.
+    """
+    for layer in (layer for module in modules for layer in module.modules()):
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..guides import DiagonalNormal, FullRankNormal, InverseAutoregressive, LadderNormal
+from ..nets import glorot
 from ..priors import make_prior
 from ..programs import VAE, ConvVAE, LadderVAE, LinearVAE, RecurrentVAE, SkipVAE
 from .base import CONTINUOUS, Pair
@@ -77,11 +78,17 @@ def vae_vamp(
     likelihood: str = "auto",
 ) -> Pair:
     """Variational autoencoder whose prior is a mixture of the guide's posteriors of learned images (Tomczak & Welling
-    2018)."""
-    return vae(
+    2018).
+
+    The layers start as ``glorot`` says: a prior made of the guide's posteriors follows the scale of the codes, so that a
+    guide whose codes start together drowns them in noise, at no divergence at all.
+    """
+    program, guide = vae(
         data_dim, latent_dim=latent_dim, hidden=hidden, nonlinearity=nonlinearity, prior=prior, levels=levels,
         likelihood=likelihood,
     )  # fmt: skip
+    glorot(program, guide)
+    return program, guide
 
 
 def vae_flow_prior(
