@@ -80,8 +80,8 @@ def vae_vamp(
     """Variational autoencoder whose prior is a mixture of the guide's posteriors of learned images (Tomczak & Welling
     2018).
 
-    The layers start as ``glorot`` says: a prior made of the guide's posteriors follows the scale of the codes, so that a
-    guide whose codes start together drowns them in noise, at no divergence at all.
+    The layers start as ``glorot`` says: a prior made of the guide's posteriors follows the scale of the codes, so that
+    a guide whose codes start together drowns them in noise, at no divergence at all.
     """
     program, guide = vae(
         data_dim, latent_dim=latent_dim, hidden=hidden, nonlinearity=nonlinearity, prior=prior, levels=levels,
