@@ -14,6 +14,7 @@ from analysis.headlines import headlines
 from analysis.pairs import Judgement
 from analysis.ranking import RankingStatement
 from analysis.runs import Study
+from analysis.sections_collapse import collapse_section
 from analysis.sections_cures import cures
 from analysis.sections_evidence import established
 from analysis.sections_latent import latent_codes
@@ -129,6 +130,10 @@ def _latents(findings: Findings) -> Mapping[str, Any]:
     return {"entries": latent_codes(findings.study)}
 
 
+def _collapse(findings: Findings) -> Mapping[str, Any]:
+    return vars(collapse_section(findings.study))
+
+
 def _cures(findings: Findings) -> Mapping[str, Any]:
     return {"entry": cures(findings.study)}
 
@@ -171,6 +176,7 @@ SECTIONS = (
     Section("samples", "Samples", _samples),
     Section("reconstructions", "Reconstructions", _reconstructions),
     Section("latents", "Latent codes", _latents),
+    Section("collapse", "Posterior collapse", _collapse),
     Section("cures", "Cures for posterior collapse", _cures, ("collapse",)),
     Section("glossary", "How to read the claims", _glossary),
     Section("provenance", "Provenance", _provenance),

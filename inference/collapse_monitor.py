@@ -36,10 +36,10 @@ SHARE, FEWEST, MOST = 20, 50, 1000
 DRAWS = 16
 
 CURES = (
-    "free bits that are taken back (--objective released), a warm-up of the KL (--objective.schedule linear or "
-    "cyclical), free bits (--objective.free_bits 0.1 --objective.free_bits_per dim), --step aggressive, --guide "
-    "DeltaNormal, BatchNormMean or SemiAmortized, --objective mmd or iwae, --recipe skip_vae, --recipe.prior vamp:500, "
-    "or a weaker decoder; see docs/collapse.md"
+    "free bits that are taken back (--objective released), a warm-up of the KL (--objective elbo --objective.schedule "
+    "linear), free bits (--objective elbo --objective.free_bits 0.1 --objective.free_bits_per dim), --step aggressive, "
+    "--guide DeltaNormal, BatchNormMean or SemiAmortized, --objective mmd or iwae, --recipe skip_vae, --recipe.prior "
+    "vamp:500, or a weaker decoder; see docs/collapse.md"
 )
 
 
