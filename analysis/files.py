@@ -117,5 +117,6 @@ MAKERS = {
     "reconstructions.nc": "python -m inference.evaluate",
     "samples.nc": "python -m inference.sample",
     "posterior.nc": "python -m inference.posterior",
+    "calibration.nc": "python -m inference.evaluate --sbc",
     "study.json": "python -m inference.study",
 }

@@ -17,6 +17,7 @@ from analysis.runs import Study
 from analysis.sections_collapse import collapse_section
 from analysis.sections_cures import cures
 from analysis.sections_evidence import established
+from analysis.sections_guide import calibrations, posteriors, weight_tails
 from analysis.sections_latent import latent_codes
 from analysis.style import Picture, as_picture, house_style, member_colours
 from analysis.table import merge_refusals, table_of_claims
@@ -138,6 +139,14 @@ def _cures(findings: Findings) -> Mapping[str, Any]:
     return {"entry": cures(findings.study)}
 
 
+def _calibration(findings: Findings) -> Mapping[str, Any]:
+    return {"entries": calibrations(findings.study), "tails": weight_tails(findings.study)}
+
+
+def _posterior(findings: Findings) -> Mapping[str, Any]:
+    return {"entries": posteriors(findings.study)}
+
+
 def _glossary(findings: Findings) -> Mapping[str, Any]:
     return {"claims": list(Claim)}
 
@@ -178,6 +187,8 @@ SECTIONS = (
     Section("latents", "Latent codes", _latents),
     Section("collapse", "Posterior collapse", _collapse),
     Section("cures", "Cures for posterior collapse", _cures, ("collapse",)),
+    Section("calibration", "Is the guide calibrated?", _calibration),
+    Section("posterior", "The guide against NUTS", _posterior),
     Section("glossary", "How to read the claims", _glossary),
     Section("provenance", "Provenance", _provenance),
 )

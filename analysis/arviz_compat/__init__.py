@@ -8,10 +8,21 @@
 
 from __future__ import annotations
 
+from analysis.arviz_compat.chains import chain_diagnostics
 from analysis.arviz_compat.comparison import ranking
 from analysis.arviz_compat.door import arviz_version, is_legacy, load_arviz
 from analysis.arviz_compat.plots import plot_forest
 from analysis.arviz_compat.trees import guide_draws, open_tree
 from analysis.arviz_compat.weights import psis
 
-__all__ = ["arviz_version", "guide_draws", "is_legacy", "load_arviz", "open_tree", "plot_forest", "psis", "ranking"]
+__all__ = [
+    "arviz_version",
+    "chain_diagnostics",
+    "guide_draws",
+    "is_legacy",
+    "load_arviz",
+    "open_tree",
+    "plot_forest",
+    "psis",
+    "ranking",
+]
