@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import chain
 
 import torch
 from pyro.infer import ELBO, Trace_ELBO, TraceMeanField_ELBO
@@ -192,7 +193,8 @@ def has_analytic_kl(program: nn.Module, guide: nn.Module) -> bool:
     q."""
     if not (isinstance(program, LatentProgram) and isinstance(guide, Guide)):
         return False
-    like = next(guide.parameters(), torch.empty(()))
+    # A guide without parameters works in the program's precision.
+    like = next(chain(guide.parameters(), program.parameters()), torch.empty(()))
     with evaluation_mode(program, guide), keyed_noise("analytic kl"):
         posterior, prior = guide.posterior(like.new_zeros(2, program.data_dim)), program.prior()
         if not posterior.has_rsample:

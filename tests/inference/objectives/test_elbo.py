@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor
 
 from inference.objectives import NegativeElbo
+from inference.objectives.elbo import has_analytic_kl
 from ppl_models import InvalidInput
-from ppl_models.guides import DiagonalNormal, LadderNormal
+from ppl_models.guides import DiagonalNormal, Guide, LadderNormal
 from ppl_models.guides.full_rank_normal import FullRankNormal
 from ppl_models.priors import MixtureOfNormals
 from ppl_models.programs import VAE, LadderVAE
@@ -254,3 +256,20 @@ def test_an_integrated_divergence_needs_a_reparameterized_guide_in_the_programs_
     with pytest.raises(InvalidInput, match="draws z2, z1 in this order, the guide z1, z2"):
         NegativeElbo(program, guide, kl="analytic")
     NegativeElbo(program, guide, kl="sampled")
+
+
+class Fixed(Guide):
+    """A guide that has nothing to learn, in double precision."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 2)
+        self.register_buffer("gains", torch.eye(3, dtype=torch.float64)[:2])
+
+    def posterior(self, x: Tensor) -> dist.TorchDistribution:
+        return dist.Normal(x @ self.gains.T, 1.0).to_event(1)
+
+
+def test_a_guide_without_parameters_is_asked_in_the_precision_of_its_program() -> None:
+    program, guide = VAE(3, 2).double(), Fixed()
+    assert not list(guide.parameters())
+    assert has_analytic_kl(program, guide)
