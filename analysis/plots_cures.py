@@ -75,9 +75,11 @@ def _iso_lines(axes: Axes, rows: Sequence[CureRow]) -> None:
         ends = np.array([0.0, reach])
         axes.plot(ends, totals[name] - ends, ls="--" if kind == "plain" else ":", color=MUTED, lw=1, zorder=1)
         words = f"ELBO {-totals[name]:.2f} ({name})".replace("-", "\N{MINUS SIGN}")
+        # The line falls: right of its start there is room above it, left of its end below it.
+        place, side = ((0.0, totals[name]), 1) if kind == "plain" else ((reach, totals[name] - reach), -1)
         axes.annotate(
-            words, (reach, totals[name] - reach), xytext=(-2, 3 if kind == "plain" else -10), ha="right",
-            textcoords="offset points", fontsize=7.5, color=MUTED,
+            words, place, xytext=(18 * side, 5 * side), ha="left" if side == 1 else "right",
+            va="bottom" if side == 1 else "top", textcoords="offset points", fontsize=7.5, color=MUTED,
         )  # fmt: skip
 
 

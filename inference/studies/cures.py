@@ -93,7 +93,7 @@ CURES: tuple[Cure, ...] = (
     ALONE,
     PLAIN,
     cure(
-        "proposed", "released free bits and skip connections", "8 nats, held for 600 updates, released over 300",
+        "released_skip", "released free bits and skip connections", "8 nats, held for 600 updates, released over 300",
         bits_are_released, recipe={"decoder": "skip"}, objective="released",
         options={"free_bits": 8.0, "hold": 600, "release": 300}, purpose="proposed",
     ),
