@@ -28,6 +28,8 @@ from .weights import traces
 
 # Below this rate the latents carry next to nothing: information cannot exceed the rate.
 LEAST_RATE = 0.5
+# No divergence is below 0, and the noise of an estimate is not as large as this: the guide's log-density is wrong.
+IMPOSSIBLE_RATE = -5.0
 # Before so many epochs and updates a rate may be low because training has only begun.
 LEAST_EPOCHS, LEAST_UPDATES = 3, 300
 # Images looked at: a twentieth of those that an epoch learns from, and some even of a small set.
@@ -86,10 +88,15 @@ class CollapseMonitor:
         """
         found: dict[str, Any] = self()
         factors = [module.factor for module in objective.modules() if isinstance(module, Schedule)]
-        text = warning({**record, **found}, earlier, min(factors, default=1.0))
-        if text:
-            tell(text, bar)
-            found["collapse_warning"] = text
+        earlier, record = list(earlier), {**record, **found}
+        texts = {
+            "rate_warning": impossible(record, earlier),
+            "collapse_warning": warning(record, earlier, min(factors, default=1.0)),
+        }
+        for key, text in texts.items():
+            if text:
+                tell(text, bar)
+                found[key] = text
         return found
 
     def of_one_vector(self) -> tuple[float, Claim, Tensor]:
@@ -145,7 +152,7 @@ def warning(record: Mapping[str, Any], earlier: Iterable[Mapping[str, Any]], fac
         factor: where the objective's schedule is now; below 1 the KL is still being warmed up, or free bits released.
     """
     begun = record["epoch"] >= LEAST_EPOCHS and record["updates"] >= LEAST_UPDATES
-    low = record.get("rate", math.inf) < LEAST_RATE
+    low = IMPOSSIBLE_RATE <= record.get("rate", math.inf) < LEAST_RATE
     if not (begun and low and factor == 1) or any("collapse_warning" in one for one in earlier):
         return ""
     active = record["active_units"]
@@ -153,6 +160,17 @@ def warning(record: Mapping[str, Any], earlier: Iterable[Mapping[str, Any]], fac
         f"posterior collapse: after epoch {record['epoch']} the rate is {record['rate']:.3f} nats per image "
         f"({record['rate_claim']}), below {LEAST_RATE:g}, with {active} active latent{'' if active == 1 else 's'}: "
         f"the program does without them. Cures: {CURES}"
+    )
+
+
+def impossible(record: Mapping[str, Any], earlier: Iterable[Mapping[str, Any]]) -> str:
+    """What is to be said, once, of a rate that no divergence can be: arguments as ``warning``; empty if nothing."""
+    if record.get("rate", 0.0) >= IMPOSSIBLE_RATE or any("rate_warning" in one for one in earlier):
+        return ""
+    return (
+        f"impossible rate: after epoch {record['epoch']} it is {record['rate']:.3f} nats per image "
+        f"({record['rate_claim']}), and no divergence is negative: log q(z | x) has lost its digits, and its bounds "
+        "are not to be trusted. Lower --learning-rate, or use a guide with fewer correlations, such as DiagonalNormal"
     )
 
 

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from pyro.distributions import TransformedDistribution
+from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 
 from inference import collapse_monitor, fit, load_data
-from inference.collapse_monitor import CollapseMonitor, warning
+from inference.collapse_monitor import CollapseMonitor, impossible, warning
 from inference.history import summary
 from inference.monitor import default_monitor
 from inference.objectives import OBJECTIVES, NegativeElbo, NegativeLogLikelihood, ReleasedFreeBits
@@ -119,6 +121,46 @@ def test_the_warning_is_due_once_after_the_warm_up(changes: dict, earlier: list,
         for words in ("0.490 nats per image (EXACT), below 0.5, with 1 active latent:", "see docs/collapse.md"):
             assert words in text
     assert warning({"epoch": 9, "updates": 900}, [], 1.0) == ""
+    assert warning(RECORD | {"rate": -5.1}, [], 1.0) == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "earlier", "due"),
+    [
+        ({"rate": -5.1}, [], True),
+        ({"rate": -5.0}, [], False),
+        ({"rate": -5.1, "epoch": 1, "updates": 9}, [{}], True),
+        ({"rate": -5.1}, [{"rate_warning": "said"}, {}], False),
+        ({}, [], False),
+    ],
+)
+def test_a_rate_that_no_divergence_can_be_is_told_once(changes: dict, earlier: list, due: bool) -> None:
+    assert bool(impossible(RECORD | changes, earlier)) == due
+    assert impossible({"epoch": 9, "updates": 900}, []) == ""
+
+
+class Broken(WithoutMean):
+    """A density whose values are 100 nats too low, as one that has lost its digits."""
+
+    def posterior(self, x: Tensor) -> TorchDistribution:
+        class Low(TransformedDistribution):
+            def log_prob(self, value: Tensor) -> Tensor:
+                return super().log_prob(value) - 100
+
+        whole = super().posterior(x)
+        return Low(whole.base_dist, whole.transforms)
+
+
+def test_a_training_on_such_a_density_says_so_and_does_not_speak_of_collapse(images: Tensor) -> None:
+    guide = Broken([0.5, 0.5], 0.7)
+    guide.learned = torch.nn.Parameter(torch.zeros(()))
+    monitor = collapse_monitor.collapse_monitor(linear_program(guide), guide, torch.randn(60, 3), 60, 0)
+    found = monitor.after_epoch({"epoch": 4, "updates": 400}, [], torch.nn.Identity(), False)
+    assert found["rate"] < -90
+    assert set(found) == {"rate", "rate_claim", "active_units", "rate_warning"}
+    assert set(monitor.after_epoch({"epoch": 5, "updates": 500}, [found], torch.nn.Identity(), False)) == {
+        "rate", "rate_claim", "active_units",
+    }  # fmt: skip
 
 
 def test_every_cure_that_is_named_is_there() -> None:
