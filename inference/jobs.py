@@ -97,7 +97,7 @@ def describe_job(
         **describe_data(job.data),
         "measure": getattr(program, "measure", "none"),
         "seed": job.seed,
-        "training": asdict(job.settings()),
+        "training": {name: v for name, v in asdict(job.settings()).items() if name != "step_arguments" or v},
         "num_parameters": parameters,
         "versions": versions(),
         "commit": commit(),

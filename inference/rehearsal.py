@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pyro
 import torch
 from pyro import poutine
@@ -10,13 +12,14 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor, nn
 
 from ppl_models.autoencoder import NotADensity
+from ppl_models.distributions.binary_code import is_one_hot
 from ppl_models.errors import InvalidInput
 from ppl_models.guides import Guide
 from ppl_models.program import TractableProgram
 
 from .estimators.base import evaluation_mode
 from .randomness import keyed_noise
-from .weights import log_weights
+from .weights import log_weights, traces
 
 
 class NonFiniteLossError(ArithmeticError):
@@ -28,7 +31,8 @@ def rehearse(program: nn.Module, guide: nn.Module | None, images: Tensor) -> Non
 
     Raises:
         InvalidInput: for images outside the program's sample space, a program whose density is not one number per
-            image, a guide with other sites, shapes or kinds of distribution than the program's latents.
+            image, a guide with other sites, shapes or kinds of distribution than the program's latents, draws that
+            promise a gradient and carry none, or a guide with a parameter that no gradient reaches.
     """
     images = images[:2]
     program.check(images)
@@ -42,7 +46,10 @@ def rehearse(program: nn.Module, guide: nn.Module | None, images: Tensor) -> Non
             elif isinstance(program, TractableProgram):
                 check_shapes(f"program {name}.distribution()", program.distribution(), (), (program.data_dim,))
             if guide is not None:
+                check_values(program, guide, images)
                 log_weights(program, guide, images, 3)
+                check_gradients(program, guide, images)
+                check_paths(guide, images)
             else:
                 program(images)
         except (ValueError, RuntimeError, TypeError) as error:
@@ -70,6 +77,88 @@ def check_shapes(what: str, found: object, batch_shape: tuple[int, ...], event_s
         problem = f"has batch shape {shapes[0]} and event shape {shapes[1]} on two images"
         remedy = f"give {batch_shape} and {event_shape}; .to_event(1) makes the last dimension one event"
         raise InvalidInput(what, type(found).__name__, problem, remedy)
+
+
+def check_values(program: nn.Module, guide: nn.Module, images: Tensor) -> None:
+    """Discrete latents and their guide must take the same values: a draw may fit by chance, and no score would say so.
+
+    Raises:
+        InvalidInput: for unit vectors where the prior is over all codes, or the reverse.
+    """
+    with pyro.validation_enabled(False):  # a value that the prior does not have is what is looked for
+        trace = prune_subsample_sites(poutine.trace(guide).get_trace(images))
+        model = poutine.trace(poutine.replay(program, trace)).get_trace(images)
+    for site in (name for name in program.latents if name in trace.nodes and name in model.nodes):
+        posterior, prior = trace.nodes[site]["fn"], model.nodes[site]["fn"]
+        own, theirs = ("unit vectors" if is_one_hot(fn.support) else "codes" for fn in (posterior, prior))
+        if own != theirs and posterior.support.is_discrete and prior.support.is_discrete:
+            problem = f"draws {own} at site {site!r}, and the prior is over {theirs}"
+            remedy = f"use {'OneHotCategorical' if theirs == 'unit vectors' else 'IndependentBernoulli'}"
+            raise InvalidInput("guide", type(guide).__name__, problem, remedy)
+
+
+def check_gradients(program: nn.Module, guide: nn.Module, images: Tensor) -> None:
+    """Every parameter of the guide that asks for a gradient must have one, through its draws or their density.
+
+    Raises:
+        InvalidInput: naming those that have none: they would stay where they are, without a word.
+    """
+    silent = unreached(program, guide, images)
+    if silent:  # unless they belong to what runs in training only: tried on copies, since statistics may move there
+        try:
+            pair = copy.deepcopy((program, guide))
+        except Exception:  # noqa: BLE001  a user's module may refuse to be copied with any error
+            pair = None
+        if pair is not None:
+            silent &= unreached(*(module.train() for module in pair), images)
+    if silent:
+        problem = f"no gradient reaches its parameters {', '.join(sorted(silent)[:5])}"
+        remedy = "use them in posterior(x) without detach, .data or no_grad, or freeze them by requires_grad_(False)"
+        raise InvalidInput("guide", type(guide).__name__, problem, remedy)
+
+
+def unreached(program: nn.Module, guide: nn.Module, images: Tensor) -> set[str]:
+    """Names of the guide's trainable parameters that neither log p(x, z) - log q(z | x) nor log q(z | x) hangs on."""
+    own = {name: p for name, p in guide.named_parameters() if p.requires_grad}
+    with torch.enable_grad():
+        total = sum(trace.log_prob_sum() for trace in traces(program, guide, images, 2))
+        return own.keys() - reached(total, own)
+
+
+def check_paths(guide: nn.Module, images: Tensor) -> None:
+    """Draws of a distribution with ``has_rsample`` must hang on every parameter that its density hangs on.
+
+    Objectives believe ``has_rsample`` and leave the score function out: a detached draw would train the guide by what
+    is left, d log q at a fixed z, whose mean is zero.
+
+    Raises:
+        InvalidInput: naming the site and the parameters.
+    """
+    own = {name: p for name, p in guide.named_parameters() if p.requires_grad}
+    with torch.enable_grad():
+        trace = prune_subsample_sites(poutine.trace(guide).get_trace(images))
+        for site in (name for name in trace.stochastic_nodes if trace.nodes[name]["fn"].has_rsample):
+            posterior, value = trace.nodes[site]["fn"], trace.nodes[site]["value"]
+            try:
+                log_q = posterior.log_prob(value.detach())
+            except (KeyError, NotImplementedError):  # a flow without an inverse scores its own draws alone
+                continue
+            detached = reached(log_q, own) - reached(value, own)
+            if detached:
+                problem = (
+                    f"the draws of site {site!r} carry no gradient to {', '.join(sorted(detached)[:5])}, though "
+                    "has_rsample says that they do"
+                )
+                remedy = "make rsample a differentiable function of noise, or set has_rsample = False"
+                raise InvalidInput("guide", type(guide).__name__, problem, remedy)
+
+
+def reached(result: Tensor, own: dict[str, nn.Parameter]) -> set[str]:
+    """Names of the parameters that a tensor hangs on."""
+    if not own or not result.requires_grad:
+        return set()
+    found = torch.autograd.grad(result.sum(), list(own.values()), allow_unused=True, retain_graph=True)
+    return {name for name, gradient in zip(own, found, strict=True) if gradient is not None}
 
 
 def locate_non_finite(program: nn.Module, guide: nn.Module | None, images: Tensor) -> str:

@@ -33,7 +33,6 @@ from .objectives import Objective, default_objective, find_objective
 from .rehearsal import rehearse
 from .run import load_states, write_json
 from .run_folder import check_folder, open_folder
-from .steps import AggressiveEncoder
 from .structure import describe
 from .train_options import jobs
 from .training import OWN_OBJECTIVE
@@ -165,7 +164,7 @@ def train(
         clip_norm=settings.clip_norm,
         average=settings.average,
         scheduler=settings.scheduler,
-        step=AggressiveEncoder() if settings.step == "aggressive" else None,
+        step=settings.step_rule(),
         seed=job.seed,
         device=resolve_device(job.device),
         precision=settings.precision,

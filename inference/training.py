@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch.optim import Optimizer
@@ -11,7 +11,8 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from ppl_models.errors import InvalidInput, nearest
 
-STEPS = ("plain", "aggressive")
+from .steps import StepRule, find_step
+
 SCHEDULES: dict[str, Callable[[float], float]] = {
     "constant": lambda progress: 1.0,
     "linear": lambda progress: max(0.02, 1 - progress),
@@ -39,6 +40,7 @@ class Training:
         max_seconds: wall time after which no further epoch starts.
         precision: Fabric's, one of ``PRECISIONS``.
         step: what a batch does to the weights: ``"plain"``, or ``"aggressive"``, see ``inference.steps``.
+        step_arguments: options of that rule, such as ``window``.
     """
 
     epochs: int = 150
@@ -52,6 +54,7 @@ class Training:
     max_seconds: float | None = None
     precision: str = "32-true"
     step: str = "plain"
+    step_arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raise ``InvalidInput`` for settings that cannot train."""
@@ -73,12 +76,19 @@ class Training:
         if self.precision not in PRECISIONS:
             known = nearest(self.precision, PRECISIONS)
             raise InvalidInput("--precision", self.precision, "unknown precision", known)
-        if self.step not in STEPS:
-            raise InvalidInput("--step", self.step, "unknown step rule", nearest(self.step, STEPS))
+        self.step_rule()
         if not 0 <= self.average < 1:
             raise InvalidInput("--average", self.average, "a decay lies in [0, 1)", "give for example 0.99")
         if self.schedule not in SCHEDULES:
             raise InvalidInput("--schedule", self.schedule, "unknown schedule", f"use {' or '.join(SCHEDULES)}")
+
+    def step_rule(self) -> StepRule:
+        """The step rule, with its options.
+
+        Raises:
+            InvalidInput: for an unknown one, or options out of range.
+        """
+        return find_step(self.step)(**self.step_arguments)
 
     def scheduler(self, optimizer: Optimizer) -> LRScheduler:
         """The learning-rate scheduler, stepped once per epoch."""

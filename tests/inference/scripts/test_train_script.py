@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -187,6 +188,16 @@ def test_several_seeds(settings, call, recipes, tmp_path) -> None:
         ("made", "--clip-norm 0", ["--clip-norm", "0", "positive"]),
         ("made", "--max-seconds -1", ["--max-seconds", "-1.0", "positive"]),
         ("made", "--precision 64-true", ["--precision", "'64-true'", "known: 32-true"]),
+        ("vae", "--step agressive", ["--step", "'agressive'", "did you mean aggressive"]),
+        ("vae", "--step.window 3", ["--step.window", "'3'", "no step is named", "add --step aggressive"]),
+        ("vae", "--step plain --step.window 3", ["--step.window", "'3'", "PlainStep has no such option"]),
+        ("vae", "--step aggressive --step.windw 3", ["--step.windw", "'3'", "did you mean window"]),
+        ("vae", "--step aggressive --step.window 0", ["--step.window", "0", "1 to max_inner"]),
+        ("vae", "--step aggressive --step.window x", ["--step.window", "'x'", "a whole number"]),
+        ("vae", "--objective.beta 2", ["--objective.beta", "'2'", "no objective is named", "add --objective elbo"]),
+        ("vae", "--objective.gradient stl", ["--objective.gradient", "add --objective iwae"]),
+        ("vae", "--objective.nothing 2", ["--objective.nothing", "no objective is named", "add --objective NAME"]),
+        ("iwae", "--objective.beta 2", ["--objective.beta", "'2'", "no such option"]),
         ("made", "--seed -1", ["--seed", "-1", "2^32"]),
         ("made", f"--seed {2**32}", ["--seed", "2^32"]),
         ("made", "--seeds 0 1 0", ["--seeds", "'0 1 0'", "twice"]),
@@ -199,6 +210,41 @@ def test_refused_before_anything_is_written(
     arguments = [*recipes.get(recipe, []), *settings, *extra.split(), "--out", tmp_path / "runs" / "x"]
     with untouched(tmp_path):
         expect_refused("train", arguments, *words)
+
+
+def test_the_aggressive_step_has_options(call, settings, recipes, tmp_path) -> None:
+    """Each batch of an aggressive epoch is preceded by ``max_inner`` steps of the guide where no window is full."""
+    arguments = [*recipes["vae"], *settings, "--epochs", 1, "--step", "aggressive", "--step.max_inner", 2]
+    call("train", *arguments, "--step.window", 2, "--step.num_images", 5, "--out", tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["training"]["step"] == "aggressive"
+    assert config["training"]["step_arguments"] == {"window": 2, "max_inner": 2, "num_images": 5}
+    record = json.loads((tmp_path / "run" / "history.jsonl").read_text().splitlines()[0])
+    assert record["inner_updates"] == 2 * 3  # 40 images in batches of 15
+    assert record["mutual_information_cap"] == pytest.approx(math.log(5))
+    call("train", *recipes["vae"], *settings, "--epochs", 1, "--out", tmp_path / "plain")
+    plain = json.loads((tmp_path / "plain" / "config.json").read_text())["training"]
+    assert "step_arguments" not in plain
+    assert plain["step"] == "plain"
+
+
+@pytest.mark.parametrize(
+    ("extra", "expected"),
+    [
+        ("", {"schedule": "linear", "updates": 1000, "beta": 1.0}),
+        ("--objective.updates 7", {"schedule": "linear", "updates": 7, "beta": 1.0}),
+        ("--objective elbo --objective.beta=2", {"schedule": "linear", "updates": 1000, "beta": 2.0}),
+        ("--objective.schedule constant", {"schedule": "constant", "updates": 1000}),
+    ],
+)
+def test_a_recipe_keeps_what_its_own_objective_has_where_nothing_else_is_said(
+    extra, expected, call, settings, recipes, tmp_path
+) -> None:
+    call("train", *recipes["vae_vamp"], *settings, "--epochs", 1, *extra.split(), "--out", tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["objective"] == "elbo"
+    found = config["objective_arguments"]
+    assert {name: found[name] for name in expected} == expected
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

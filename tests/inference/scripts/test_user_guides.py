@@ -87,6 +87,29 @@ BROKEN = {
         "  pyro.sample('w', dist.Normal(0., 1.))\n  return super().forward(x)",
         ["guide", "adds ['w']"],
     ),
+    "a parameter that is not used": (
+        "class G(DiagonalNormal):\n def __init__(self, data_dim, latent_dim):\n"
+        "  super().__init__(data_dim, latent_dim)\n  self.forgotten = nn.Parameter(torch.zeros(3))",
+        ["guide 'G'", "no gradient reaches its parameters forgotten", "requires_grad_(False)"],
+    ),
+    "detached parameters": (
+        fits("return dist.Normal(self.net(x).detach(), 1.).to_event(1)"),
+        ["guide 'G'", "no gradient reaches its parameters net.bias, net.weight", "without detach"],
+    ),
+    # The density hangs on the net and the draws do not: trained so, it would not move in the mean.
+    "detached draws": (
+        "class Cut(dist.Normal):\n def rsample(self, shape=torch.Size()): return super().rsample(shape).detach()\n"
+        + fits("return Cut(self.net(x), 1.).to_event(1)"),
+        ["guide 'G'", "draws of site 'z' carry no gradient to net.bias, net.weight", "has_rsample = False"],
+    ),
+    "half of the draws detached": (
+        "class Cut(dist.Normal):\n"
+        " def rsample(self, shape=torch.Size()): return self.loc + (super().rsample(shape) - self.loc).detach()\n"
+        + fits("return Cut(self.net(x), self.log_scale.exp()).to_event(1)").replace(
+            "    def posterior", "        self.log_scale = nn.Parameter(torch.zeros(2))\n    def posterior"
+        ),
+        ["guide 'G'", "draws of site 'z' carry no gradient to log_scale,"],
+    ),
     "misses a site": (
         "class G(GuideProgram):\n def __init__(self, data_dim, latent_dim):\n  super().__init__()\n"
         " def forward(self, x=None, *, size=1): return x",
@@ -104,6 +127,31 @@ def test_a_broken_guide_is_named_before_training(
     with untouched(tmp_path / "out"):
         expect_refused("train", arguments, *words)
     assert "guide_of_a_user" not in sys.modules or "import" not in name
+
+
+SCORED = (
+    "class Scored(dist.Normal):\n has_rsample = False\n" + fits("return Scored(self.net(x), 1.).to_event(1)")
+)  # a sound guide that is trained by the score function
+
+
+@pytest.mark.parametrize(
+    ("objective", "words"),
+    [
+        ("iwae --objective.gradient stl", ["--objective.gradient 'stl'", "use standard"]),
+        ("iwae --objective.gradient dreg", ["--objective.gradient 'dreg'", "use standard"]),
+        ("elbo --objective.kl analytic", ["--objective.kl 'analytic'", "use sampled"]),
+        ("mmd", ["--objective 'mmd'"]),
+    ],
+)
+def test_a_guide_without_reparameterization_is_refused_where_it_is_needed(
+    objective, words, written, call, expect_refused, untouched, recipes, settings, tmp_path
+) -> None:
+    arguments = [*recipes["vae"], *settings, "--guide", f"{written(SCORED)}:G", "--out", tmp_path / "out"]
+    with untouched(tmp_path / "out"):
+        line = expect_refused("train", [*arguments, "--objective", *objective.split()], *words)
+    assert "reparameterized" in line
+    call("train", *arguments, "--objective", "elbo")
+    assert (tmp_path / "out" / "checkpoint.pt").is_file()
 
 
 @pytest.mark.parametrize(
