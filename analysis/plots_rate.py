@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,8 +15,6 @@ from analysis.claims import Claim
 from analysis.collapse import CollapseMeasures
 from analysis.runs import Member, Run, Study
 from analysis.style import INK, MUTED, RULE, light_grid, new_figure
-
-_LINE = {Claim.EXACT: "-", Claim.ESTIMATE: ":"}
 
 
 def rate_distortion(points: Sequence[tuple[str, CollapseMeasures]], colours: Mapping[str, str]) -> Figure:
@@ -67,7 +66,8 @@ def monitor_curves(study: Study, colours: Mapping[str, str]) -> Figure | None:
 
     A solid rate is integrated, a dotted one comes from draws. A cross marks the epoch that was warned of.
     """
-    watched = [(member, run) for member in study.members for run in member.runs if _was_watched(run)]
+    pairs = [(member, run) for member in study.members for run in member.runs]
+    watched = [(member, run) for member, run in pairs if any(map(_is_watched, run.history or ()))]
     if not watched:
         return None
     figure = new_figure(9.6, 3.4)
@@ -90,14 +90,14 @@ def monitor_curves(study: Study, colours: Mapping[str, str]) -> Figure | None:
     return figure
 
 
-def _was_watched(run: Run) -> bool:
-    return any("rate" in record for record in run.history or ())
+def _is_watched(record: Mapping[str, Any]) -> bool:
+    return "rate" in record and "active_units" in record
 
 
 def _curves(rates: Axes, counts: Axes, member: Member, run: Run, colour: str) -> None:
-    records = [record for record in run.history or () if "rate" in record]
+    records = [record for record in run.history or () if _is_watched(record)]
     epochs = [record["epoch"] for record in records]
-    line = _LINE.get(Claim(records[-1].get("rate_claim", Claim.ESTIMATE)), ":")
+    line = "-" if records[-1].get("rate_claim") == Claim.EXACT else ":"
     rates.plot(epochs, [record["rate"] for record in records], line, color=colour, lw=1.2, alpha=0.85)
     counts.plot(epochs, [record["active_units"] for record in records], color=colour, lw=1.2, alpha=0.85)
     for record in records:

@@ -240,6 +240,13 @@ def test_the_dashboard_draws_the_numbers(tmp_path: Path) -> None:
     assert "lower bound" in split.get_xticklabels()[-1].get_text()
 
 
+def test_many_dimensions_are_counted_not_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.plots_collapse._NAMES_SHOWN", 3)
+    with house_style():
+        figure = dashboard(read_collapse(write(tmp_path)))
+    assert figure.axes[0].get_xlabel() == figure.axes[1].get_xlabel() == "4 dimensions of z, sorted"
+
+
 def test_a_panel_without_numbers_says_why(tmp_path: Path) -> None:
     reason = "site 'z': the prior (ComponentMixture) does not factorize"
     found = read_collapse(write(tmp_path, kl=math.nan, kl_reason=reason, refused=NO_DENSITY))

@@ -250,7 +250,7 @@ def test_the_best_checkpoint_is_chosen_by_the_bound_at_beta_1_during_a_warm_up(i
 
 
 @pytest.mark.bench
-def test_it_costs_less_than_a_twentieth_of_an_epoch() -> None:
+def test_it_costs_less_than_three_hundredths_of_an_epoch() -> None:
     digits = load_data("digits")
     program, guide = VAE(64, 16), DiagonalNormal(64, 16)
     objective = NegativeElbo(program, guide)
@@ -264,4 +264,4 @@ def test_it_costs_less_than_a_twentieth_of_an_epoch() -> None:
         times.append(time.perf_counter() - start)
     share = sorted(times)[25] / epoch
     print(f"collapse monitor: {1000 * sorted(times)[25]:.2f} ms, {share:.1%} of an epoch of {1000 * epoch:.0f} ms")
-    assert share < 0.05
+    assert share < 0.03
