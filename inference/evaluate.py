@@ -21,15 +21,21 @@ from ppl_models.autoencoder import REASON, NotADensity
 from ppl_models.errors import InvalidInput
 from ppl_models.guides import GuideProgram
 
-from .cli import parse, run_script
+from .calibration.ranks import check_pair
+from .calibration.script import calibrate_run, calibration_options
+from .claims import Claim
+from .cli import parse, run_script, take_prefixed
 from .data import ImageData, load_data
 from .device import resolve_device
-from .estimators import Estimate, Estimator, evaluation_mode, parse_estimator
+from .estimators import AnnealingOptions, Estimate, Estimator, evaluation_mode, parse_estimator
+from .estimators.annealed import Annealed
 from .evidence_file import Row, attributes, check_identity, evidence_name, read_evidence, write_evidence
+from .gaps import GapSettings, check_gap, gap_of_run, gap_path, gap_settings, gap_table, read_gap
 from .image_files import write_reconstructions
 from .latents_file import write_latents
 from .measures import check_latents, collapse_table, measure_run
 from .run import Run, load_run, runs_in
+from .sandwich import SANDWICH, SIMULATED, sandwich_of_run
 from .user_guides import find_guide
 
 IMAGES_SHOWN = 40
@@ -58,12 +64,17 @@ def images_of(run: Run, data: ImageData, split: str, limit: int | None, device: 
 def score(estimator: Estimator, run: Run, x: Tensor, index: Sequence[int], progress: bool = False) -> Row:
     """One estimator on all images, in slices so that the progress can be shown."""
     start = time.monotonic()
+    settings = ""
+    if isinstance(estimator, Annealed):  # it shows its own progress, and goes on after a kill
+        estimator.progress, settings = progress, estimator.settings
+        estimator.state_path = run.path / f"{estimator.name.replace(':', '-')}.state"
     parts: list[Estimate] = []
     slices = range(0, len(x), len(x) if estimator.shares_work else max(1, len(x) // 100))
     step = slices.step
-    for begin in tqdm(slices, desc=estimator.name, disable=not progress):
+    for begin in tqdm(slices, desc=estimator.name, disable=not progress or bool(settings)):
         parts.append(estimator(run.program, x[begin : begin + step], index[begin : begin + step]))
-    return Row(estimator.name, estimator.num_particles, joined(parts), seconds=time.monotonic() - start)
+    seconds = time.monotonic() - start
+    return Row(estimator.name, estimator.num_particles, joined(parts), seconds=seconds, settings=settings)
 
 
 def joined(parts: Sequence[Estimate]) -> Estimate:
@@ -81,25 +92,39 @@ def joined(parts: Sequence[Estimate]) -> Estimate:
 
 
 def evaluate(run: Run, data: ImageData, names: Sequence[str], *, split: str = "test", limit: int | None = None,
-             device: str = "cpu", overwrite: bool = False, progress: bool = False) -> xr.Dataset:  # fmt: skip
+             device: str = "cpu", overwrite: bool = False, progress: bool = False,
+             annealing: AnnealingOptions | None = None, gap: GapSettings | None = None,
+             resume: bool = False) -> xr.Dataset:  # fmt: skip
     """Score a run by named estimators and write ``evidence.nc``, ``latents.nc`` and ``reconstructions.nc``; of another
-    split than ``test``, ``evidence-SPLIT.nc`` alone.
+    split than ``test``, ``evidence-SPLIT.nc`` alone. ``bdmc:T`` is no estimator of given images: it simulates some,
+    brackets them by ``ais:T`` and ``bdmc:T``, and writes ``sandwich.nc``, which is returned if nothing else was asked.
+    With ``gap``, the gap of the ELBO is split on these images, and ``gap.nc`` written; ``resume`` keeps one that
+    answers the same question.
 
     Raises:
         NotADensityError: for the deterministic autoencoder.
         InvalidInput: for a name that is unknown or that the program does not admit, or other data than the run's.
     """
-    estimators = [
-        parse_estimator(name, run.program, run.guide, seed=run.config["seed"]) for name in dict.fromkeys(names)
+    annealing, seed = annealing or AnnealingOptions(), run.config["seed"]
+    parsed = [
+        parse_estimator(name, run.program, run.guide, seed=seed, annealing=annealing) for name in dict.fromkeys(names)
     ]
+    estimators = [estimator for estimator in parsed if estimator.claim is not Claim.UPPER_BOUND]
+    reverse = [e.num_temperatures for e in parsed if e.claim is Claim.UPPER_BOUND]
     x, index = images_of(run, data, split, limit, device)
     path, attrs = run.path / evidence_name(split), attributes(run.config, split, run.epoch)
     if path.is_file() and not overwrite:
         check_identity(path, read_evidence(path).attrs, attrs)
+    if gap is not None:
+        check_gap(run, x, gap_path(run.path, split), gap, overwrite=overwrite, resume=resume)
     rows = [score(estimator, run, x, index, progress) for estimator in estimators]
-    dataset = write_evidence(path, rows, index, attrs, overwrite=overwrite)
-    if split == "test":  # the pictures of a run are of its test images, whatever else is scored later
+    if reverse:
+        bounds = sandwich_of_run(run, reverse, annealing, overwrite=overwrite, progress=progress)
+    dataset = write_evidence(path, rows, index, attrs, overwrite=overwrite) if rows else bounds
+    if rows and split == "test":  # the pictures of a run are of its test images, whatever else is scored later
         write_pictures(run, x, index)
+    if gap is not None:
+        gap_of_run(run, x, index, split, path, gap, resume=resume, progress=progress)
     return dataset
 
 
@@ -151,7 +176,7 @@ def parser(needs_estimators: bool = True) -> ArgumentParser:
     p.add_argument("run", help="a run folder, or one that holds seed-S folders")
     p.add_argument(
         "--estimators", nargs="+", required=needs_estimators, default=None if needs_estimators else (),
-        help="exact, elbo:K, iw:K; not needed with --collapse",
+        help="exact, elbo:K, iw:K, ais:T, bdmc:T, ...; not needed with --collapse or --sbc",
     )  # fmt: skip
     p.add_argument("--split", default="test", help="test, valid or train")
     p.add_argument("--limit", type=int | None, default=None, help="only the first so many images of the split")
@@ -162,6 +187,13 @@ def parser(needs_estimators: bool = True) -> ArgumentParser:
         default=None,
         help="FILE_OR_MODULE:CLASS of a run that was trained with a guide of your own",
     )
+    p.add_argument("--gap", action="store_true", help="split the ELBO's gap into family and encoder: gap.nc")
+    p.add_argument("--sbc", action="store_true", help="simulation-based calibration of the guide: calibration.nc")
+    p.add_argument("--chains", type=int, default=16, help="ais, bdmc: chains per image")
+    p.add_argument("--start", default="prior", help="ais, bdmc: where the path begins, prior or guide")
+    p.add_argument("--schedule", default="sigmoid", help="ais, bdmc: sigmoid, linear or adaptive")
+    p.add_argument("--leapfrog", type=int, default=10, help="ais, bdmc: steps of one Hamiltonian move")
+    p.add_argument("--simulated", type=int, default=200, help="bdmc: how many images to simulate")
     p.add_argument("--collapse", action="store_true", help="how much the latents carry: collapse.nc")
     p.add_argument("--device", default="auto")
     p.add_argument("--overwrite", action="store_true", help="forget the evidence that is there")
@@ -169,23 +201,43 @@ def parser(needs_estimators: bool = True) -> ArgumentParser:
     return p
 
 
+def print_evidence(folder: Path, dataset: xr.Dataset, names: Sequence[str]) -> None:
+    """The table of the images of a split, and of simulated images where these were asked for as well."""
+    print(f"{folder}: {dataset.attrs['program']} on {dataset.attrs['data']} {dataset.attrs['split']}")
+    print(table(dataset))
+    if dataset.attrs["split"] != SIMULATED and any(name.startswith("bdmc:") for name in names):
+        print(f"{folder}: {dataset.attrs['program']}, images simulated from it")
+        print(table(read_evidence(folder / SANDWICH)))
+
+
 def main(argv: Sequence[str]) -> None:
     """Evaluate what the command line asks for."""
-    options: Any = parse(parser("--collapse" not in argv), argv)
+    argv, prefixed = take_prefixed(argv, ["sbc", "gap"])
+    options: Any = parse(parser(not {"--collapse", "--sbc"} & set(argv)), argv)
+    sbc = calibration_options(options.sbc, prefixed["sbc"])
+    gap = gap_settings(options.gap, prefixed["gap"], bool(options.estimators))
+    annealing = AnnealingOptions(
+        options.chains, options.start, options.schedule, options.leapfrog, options.simulated
+    )
     device = resolve_device(options.device)
     guide: type[GuideProgram] | None = find_guide(options.guide) if options.guide else None
     for folder in runs_in(options.run):
         run = load_run(folder, guide, device)
+        if sbc is not None:
+            check_pair(run.program, run.guide)
         if options.collapse:
             check_latents(run.program, run.guide)
         data = load_data(options.data or run.config["data"], Path(options.data_dir) if options.data_dir else None)
         if options.estimators:
             dataset = evaluate(
                 run, data, options.estimators, split=options.split, limit=options.limit, device=device,
-                overwrite=options.overwrite, progress=not options.quiet,
+                overwrite=options.overwrite, progress=not options.quiet, annealing=annealing, gap=gap,
             )  # fmt: skip
-            print(f"{folder}: {dataset.attrs['program']} on {dataset.attrs['data']} {dataset.attrs['split']}")
-            print(table(dataset))
+            print_evidence(folder, dataset, options.estimators)
+        if gap is not None:
+            print(gap_table(read_gap(gap_path(folder, options.split))))
+        if sbc is not None:
+            print(calibrate_run(run, progress=not options.quiet, **sbc))
         if options.collapse:
             print(f"{folder}: what the latents of {run.config['program']} carry, {options.split} split")
             where = {"split": options.split, "limit": options.limit, "device": device}

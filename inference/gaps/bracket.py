@@ -33,6 +33,12 @@ class Bracket:
     upper_source: str = ""
 
 
+def nothing_known(count: int) -> Bracket:
+    """No side of log p(x) on that many images."""
+    unknown = np.full(count, np.nan)
+    return Bracket(unknown, unknown, unknown, unknown)
+
+
 def bracket_of(evidence: xr.Dataset, index: Sequence[int]) -> Bracket:
     """The bracket that a file's rows give, by rule and not by value.
 

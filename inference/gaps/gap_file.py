@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ppl_models.errors import InvalidInput
+
 from .decompose import Gap
 from .settings import GapSettings
 
@@ -50,3 +52,16 @@ def write_gap(path: Path, dataset: xr.Dataset) -> None:
     temporary = path.with_suffix(".tmp")
     dataset.to_netcdf(temporary, engine="h5netcdf")
     os.replace(temporary, path)
+
+
+def read_gap(path: Path) -> xr.Dataset:
+    """The content of the file, in memory.
+
+    Raises:
+        InvalidInput: if it is no netCDF file.
+    """
+    try:
+        with xr.open_dataset(path, engine="h5netcdf") as dataset:
+            return dataset.load()
+    except (OSError, ValueError) as error:
+        raise InvalidInput("--gap", str(path), "cannot be read", "replace it with --overwrite") from error

@@ -134,7 +134,7 @@ def make_run(plan: Plan, member: Member, seed: int, folder: str) -> tuple[str, f
     if isinstance(run.program, NotADensity):
         write_refusal(run, data, member.estimators)
     else:
-        evaluate(run, data, member.estimators, **member.evaluation)
+        evaluate(run, data, member.estimators, resume=plan.resume, **member.evaluation)
     if member.samples:
         sample(run, member.samples, seed=seed)
     return folder, time.monotonic() - start
