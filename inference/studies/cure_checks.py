@@ -69,14 +69,14 @@ def free_bits_hold(run: Run, data: ImageData) -> Check:
 def bits_are_released(run: Run, data: ImageData) -> Check:
     """The allowance was 0 for the last updates, so that what was minimised at last is the negative ELBO."""
     options, updates = run.config["objective_arguments"], updates_of(run)
-    what = "updates of the training, at least those after which no allowance is left"
+    what = "updates up to the weights that were kept, at least those after which no allowance is left"
     return reaches(what, float(updates), float(options["hold"] + options["release"]))
 
 
 def warmed_up(run: Run, data: ImageData) -> Check:
     """The weight of the divergence was 1 for the last updates."""
     options, updates = run.config["objective_arguments"], updates_of(run)
-    what = "updates of the training, at least those of the warm-up"
+    what = "updates up to the weights that were kept, at least those of the warm-up"
     return reaches(what, float(updates), float(options["delay"] + options["updates"]))
 
 
