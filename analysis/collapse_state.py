@@ -16,7 +16,6 @@ _LEVEL = 0.95
 # The lower bound is said to be at its cap where less than so many nats are left and the upper one is this far away.
 _NEAR, _APART = 1.0, 0.1
 _NAMED = 8
-_COLUMNS = {"rate": "rate", "information_lower": "information_lower", "information_upper": "information_upper"}
 
 
 class State(StrEnum):
@@ -43,8 +42,8 @@ def state_of(found: CollapseMeasures) -> State:
 def _limit(found: CollapseMeasures, name: str, side: int) -> float:
     """The one-sided 95% limit of a mean over images, by Student's t; NaN, which compares false, where there is none."""
     measure = found[name]
-    count = int(np.isfinite(found.dataset[_COLUMNS[name]].values).sum())
-    if not measure.is_known or math.isnan(measure.stderr) or count < 2:
+    count = int(np.isfinite(found.dataset[name].values).sum())
+    if count < 2:
         return math.nan
     return measure.value + side * float(stats.t.ppf(_LEVEL, count - 1)) * measure.stderr
 

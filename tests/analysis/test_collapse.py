@@ -168,6 +168,8 @@ def test_the_curve_is_the_share_of_dimensions_below_epsilon_on_enough_images(tmp
     [
         ({}, State.CARRIES),
         ({"information_lower": 0.59}, State.CARRIES),  # 1.685 * .05 = .084 below it: t of 39 degrees of freedom
+        # .583 - 1.645 * .05 is above .5: a normal quantile would not do.
+        ({"information_lower": 0.583, "information_upper": 0.7}, State.UNDECIDED),
         ({"information_lower": 0.57, "information_upper": 0.7}, State.UNDECIDED),
         ({"scale": 0.2}, State.COLLAPSED),
         ({"rate": 0.41, "information_lower": 0.3}, State.COLLAPSED),
