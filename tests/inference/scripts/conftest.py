@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference import evaluate, sample, study, train
+from inference import evaluate, posterior, sample, study, train
 from ppl_models.errors import InvalidInput, NotADensityError
 
 Main = Callable[[Sequence[str]], None]
-SCRIPTS: dict[str, Main] = {name.__name__.split(".")[-1]: name.main for name in (train, evaluate, sample, study)}
+MODULES = (train, evaluate, posterior, sample, study)
+SCRIPTS: dict[str, Main] = {module.__name__.split(".")[-1]: module.main for module in MODULES}
 RECIPES = {
     "fvsbn": ["--recipe", "fvsbn"],
     "nade": ["--recipe", "nade", "--recipe.hidden", "[8]"],
