@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Seconds between two writes of a pass that is not finished.
+# Least seconds between two writes.
 INTERVAL = 30.0
 
 
@@ -21,11 +21,10 @@ class StateFile:
     Args:
         path: the file; ``None`` keeps nothing.
         fingerprint: what the numbers depend on. A file with another one is of another estimate and is overwritten.
-        interval: least seconds between two writes.
     """
 
-    def __init__(self, path: Path | None, fingerprint: str, interval: float = INTERVAL) -> None:
-        self.path, self.fingerprint, self.interval = path, fingerprint, interval
+    def __init__(self, path: Path | None, fingerprint: str) -> None:
+        self.path, self.fingerprint = path, fingerprint
         self.content: dict[str, Any] = self._read()
         self.written = time.monotonic()
 
@@ -42,12 +41,10 @@ class StateFile:
         """A part, if it is there."""
         return self.content.get(name)
 
-    def put(self, name: str, part: dict[str, Tensor | int], *, replacing: str | None = None) -> None:
-        """Keep a part, in place of another; write if the last time is long ago."""
+    def put(self, name: str, part: dict[str, Tensor | int]) -> None:
+        """Keep a part; write if the last time is ``INTERVAL`` ago."""
         self.content[name] = part
-        if replacing is not None:
-            self.content.pop(replacing, None)
-        if self.path is not None and time.monotonic() - self.written >= self.interval:
+        if self.path is not None and time.monotonic() - self.written >= INTERVAL:
             self.write()
 
     def write(self) -> None:

@@ -104,7 +104,8 @@ class TracedBridge(Bridge):
 
     def unconstrained(self, latents: Mapping[str, Tensor]) -> Tensor:
         """Latents by site, each (N, ...), as u: (N, L)."""
-        return torch.cat([site.transform.inv(latents[site.name]).flatten(1) for site in self.moved], -1)
+        pieces = [(site, site.transform.inv(latents[site.name])) for site in self.moved]
+        return torch.cat([real.reshape(len(real), site.size) for site, real in pieces], -1)
 
     def draw(self, place: int, num_chains: int) -> Tensor:
         """A trace of prior or guide for one image, the discrete latents dropped: (K, L)."""
