@@ -24,6 +24,7 @@ _HOMES = {
     "check_comparable": "analysis.evidence",
     "elbo_ranking": "analysis.ranking",
     "holm": "analysis.statistics",
+    "import_evidence": "analysis.import_evidence",
     "judge": "analysis.verdicts",
     "judge_study": "analysis.pairs",
     "paired_t": "analysis.statistics",

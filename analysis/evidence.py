@@ -30,7 +30,7 @@ _VARIABLES = {
 }
 _ATTRIBUTES = ("units", "measure", "levels", "program", "guide", "data", "data_digest", "split", "seed")
 # A mass above one is a mistake; a lower bound's Monte Carlo noise may pass zero, an exact value only by rounding.
-_ROUNDING_NATS = 1e-3
+ROUNDING_NATS = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +117,11 @@ class Evidence:
         return tuple(values for values in self.values if not values.claim.is_number)
 
 
+def evidence_name(split: str) -> str:
+    """The file of a split's evidence: ``evidence.nc`` of the test images, ``evidence-SPLIT.nc`` of others."""
+    return "evidence.nc" if split == "test" else f"evidence-{split}.nc"
+
+
 def read_evidence(path: Path) -> Evidence:
     """Read ``evidence.nc``.
 
@@ -192,7 +197,7 @@ def _check_values(path: Path, values: Values, measure: str) -> None:
         problem = f"claims {claim} and has no number"
     elif np.any(np.isposinf(values.nats)):
         problem = "is infinite"
-    elif claim is Claim.EXACT and measure == "mass" and np.nanmax(values.nats) > _ROUNDING_NATS:
+    elif claim is Claim.EXACT and measure == "mass" and np.nanmax(values.nats) > ROUNDING_NATS:
         problem = "is an exact log mass above 0"
     elif np.any(values.stderr < 0):
         problem = "has a negative standard error"

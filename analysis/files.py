@@ -111,6 +111,7 @@ MAKERS = {
     "structure.json": "python -m inference.train",
     "history.jsonl": "python -m inference.train",
     "evidence.nc": "python -m inference.evaluate",
+    "evidence-valid.nc": "python -m inference.evaluate --split valid",
     "sandwich.nc": "python -m inference.evaluate",
     "latents.nc": "python -m inference.evaluate",
     "collapse.nc": "python -m inference.evaluate --collapse",

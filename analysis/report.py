@@ -6,7 +6,6 @@ to the byte.
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import jinja2
 
+from analysis.command_line import Parser
 from analysis.errors import InvalidInput
 from analysis.headlines import headlines
 from analysis.pairs import judge_study
@@ -109,16 +109,9 @@ def _replace(out: Path, text: str) -> None:
         raise InvalidInput("--out", out, problem, "give a file in a folder you may write to") from error
 
 
-class _Parser(argparse.ArgumentParser):
-    """Argument errors in one line, exit code 2."""
-
-    def error(self, message: str) -> None:
-        self.exit(2, f"error: {message}; see python -m analysis.report --help\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The script. Returns 0, or 2 after one line on standard error."""
-    parser = _Parser(prog="python -m analysis.report", description=__doc__.splitlines()[0])
+    parser = Parser("python -m analysis.report", __doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, help="a study folder, a run, or a folder of seed-*")
     parser.add_argument("--out", type=Path, help="the file to write (default: FOLDER/report.html)")
     options = parser.parse_args(arguments)

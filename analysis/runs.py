@@ -41,7 +41,7 @@ class Run:
     Attributes:
         path: its folder.
         config: ``config.json``.
-        evidence, sandwich: log p(x) on the split, and the bounds on simulated images.
+        evidence, validation, sandwich: log p(x) on the split and on validation, and the bounds on simulated images.
         history: one mapping per epoch.
         structure: the traced program and guide.
         samples, reconstructions: images.
@@ -51,6 +51,7 @@ class Run:
     config: Mapping[str, Any]
     evidence: Evidence | None
     sandwich: Evidence | None
+    validation: Evidence | None
     history: tuple[Mapping[str, Any], ...] | None
     structure: Mapping[str, Any] | None
     samples: xr.Dataset | None
@@ -72,8 +73,15 @@ class Run:
         return str(self.config.get("refusal") or "")
 
     @property
+    def is_imported(self) -> bool:
+        """Whether its numbers come from another framework (`analysis.import_evidence`)."""
+        return "imported" in self.config
+
+    @property
     def missing(self) -> dict[str, str]:
         """Parts that could be there and are not: file name to the command that makes it."""
+        if self.is_imported:
+            return {}
         expected = ["evidence.nc", "history.jsonl", "structure.json"]
         if not self.refusal:
             expected.append("samples.nc")
@@ -157,6 +165,7 @@ def read_run(path: Path) -> Run:
         config=read_config(path),
         evidence=_if_present(path, "evidence.nc", lambda folder: read_evidence(folder / "evidence.nc")),
         sandwich=_if_present(path, "sandwich.nc", lambda folder: read_sandwich(folder / "sandwich.nc")),
+        validation=_if_present(path, "evidence-valid.nc", lambda folder: read_evidence(folder / "evidence-valid.nc")),
         history=_if_present(path, "history.jsonl", read_history),
         structure=_if_present(path, "structure.json", read_structure),
         samples=_if_present(path, "samples.nc", read_samples),
