@@ -1,4 +1,4 @@
-"""The objective recommended for strong decoders: free bits that are taken back, so that training ends with the ELBO."""
+"""Free bits that are taken back, so that training ends with the ELBO: recommended for strong decoders."""
 
 from __future__ import annotations
 

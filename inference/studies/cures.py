@@ -97,11 +97,11 @@ CURES: tuple[Cure, ...] = (
     cure(
         "released_skip", "released free bits and skip connections", "8 nats, held for 600 updates, released over 300",
         bits_are_released, recipe={"decoder": "skip"}, objective="released",
-        options={"free_bits": 8.0, "hold": 600, "release": 300}, purpose="proposed",
+        options={"free_bits": 8.0, "hold": 600, "release": 300},
     ),
     cure(
         "released", "released free bits", "8 nats, held for 700 updates, released over 300", bits_are_released,
-        objective="released", options={"free_bits": 8.0, "hold": 700, "release": 300},
+        objective="released", options={"free_bits": 8.0, "hold": 700, "release": 300}, purpose="proposed",
     ),
     cure("free_bits", "free bits", "4 nats for the whole code", free_bits_hold, objective="elbo",
          options={"free_bits": 4.0}),
