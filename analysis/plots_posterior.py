@@ -53,14 +53,14 @@ def intervals_figure(posterior: Posterior, table: xr.Dataset, image: int) -> Fig
 
 
 def most_different(table: xr.Dataset, image: int, count: int = 3) -> list[str]:
-    """The latents with the largest Wasserstein distance in standard deviations of NUTS, 2 to 4, largest first."""
+    """The latents with the largest Wasserstein distance in standard deviations of NUTS, largest first."""
     row = table.sel(image=image)
     order = np.argsort(-(row.wasserstein / row.sd).values, kind="stable")
     return [str(name) for name in row["latent"].values[order[:count]]]
 
 
 def pair_figure(posterior: Posterior, image: int, latents: Sequence[str]) -> Figure:
-    """Draws of NUTS and guide for each pair of 2 to 4 latents of one image, with histograms on the diagonal; divergent
+    """Draws of NUTS and guide for each pair of 1 to 4 latents of one image, with histograms on the diagonal; divergent
     draws are marked.
 
     Raises:
@@ -69,7 +69,7 @@ def pair_figure(posterior: Posterior, image: int, latents: Sequence[str]) -> Fig
     known = [str(name) for name in posterior.draws["latent"].values]
     unknown = [name for name in latents if name not in known]
     if unknown or not 1 <= len(latents) <= 4:
-        problem = "is no latent of the file" if unknown else "a pair plot shows 2 to 4 latents"
+        problem = "is no latent of the file" if unknown else "a pair plot shows 1 to 4 latents"
         raise InvalidInput("latents", ", ".join(latents), problem, f"choose among {', '.join(known)}")
     if image not in posterior.draws["image"].values:
         images = ", ".join(str(i) for i in posterior.draws["image"].values)

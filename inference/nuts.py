@@ -26,7 +26,7 @@ from ppl_models.program import LatentProgram
 from .estimators.base import positive
 from .randomness import keyed_noise
 
-STATISTICS = ("diverging", "acceptance_rate", "step_size", "energy")
+STATISTICS = ("diverging", "acceptance_rate", "step_size", "potential")
 PRIOR_DRAWS = 100
 
 Potential = Callable[[Mapping[str, Tensor]], Tensor]
@@ -38,7 +38,7 @@ class Chains:
 
     Attributes:
         latents: by site, each (chains, draws, N, ...); discrete sites are summed out and not among them.
-        statistics: ``diverging``, ``acceptance_rate``, ``step_size``, ``energy`` (potential: -log p(x, z) in
+        statistics: ``diverging``, ``acceptance_rate``, ``step_size``, ``potential`` (-log p(x, z) in
             unconstrained coordinates, nats), each (chains, draws, N).
     """
 
@@ -202,8 +202,8 @@ class Trail:
 
     def statistics(self) -> dict[str, Tensor]:
         """Each draw's acceptance rate (draws,), step size and potential energy, and whether it diverged."""
-        mean, step_size, energy = torch.tensor(self.rows, dtype=torch.float64).T
+        mean, step_size, potential = torch.tensor(self.rows, dtype=torch.float64).T
         total, diverging = mean * torch.arange(1, len(mean) + 1), torch.zeros(len(mean))
         diverging[self.divergences] = 1
         rate = total.diff(prepend=total.new_zeros(1))
-        return {"acceptance_rate": rate, "step_size": step_size, "energy": energy, "diverging": diverging}
+        return {"acceptance_rate": rate, "step_size": step_size, "potential": potential, "diverging": diverging}

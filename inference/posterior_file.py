@@ -44,7 +44,8 @@ def posterior_tree(
     """The groups ``posterior``, ``sample_stats``, ``guide`` and ``observed_data`` (docs/files.md)."""
     statistics = {name: value.numpy() for name, value in chains.statistics.items()}
     statistics["diverging"] = statistics["diverging"].astype(np.int8)  # netCDF has no booleans
-    statistics["lp"] = -statistics["energy"]
+    # not ArviZ's `energy`, which is the Hamiltonian's and would be taken for a fraction of missing information
+    statistics["lp"] = -statistics.pop("potential")
     groups = {
         "posterior": _group(chains.latents, index),
         "sample_stats": _group(statistics, index),

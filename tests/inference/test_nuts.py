@@ -74,7 +74,7 @@ def test_statistics_of_every_draw(program, images, chains) -> None:
         mean = z[:, :, place] * program.decoder.weight.detach().double()[:, 0] + program.decoder.bias.detach().double()
         pixels = dist.Normal(mean, program.scale.detach().double()).log_prob(images[place].double())
         log_joint[:, :, place] += pixels.sum(-1)
-    assert (found["energy"] + log_joint).abs().max() < 1e-3
+    assert (found["potential"] + log_joint).abs().max() < 1e-3
 
 
 def test_images_and_chains_have_noise_of_their_own_that_nothing_else_moves(program, images, chains) -> None:
