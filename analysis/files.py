@@ -119,5 +119,6 @@ MAKERS = {
     "samples.nc": "python -m inference.sample",
     "posterior.nc": "python -m inference.posterior",
     "calibration.nc": "python -m inference.evaluate --sbc",
+    "gap.nc": "python -m inference.evaluate --gap",
     "study.json": "python -m inference.study",
 }

@@ -22,6 +22,7 @@ from analysis.pairs import judge_study
 from analysis.ranking import elbo_ranking
 from analysis.runs import Study, read_study
 from analysis.sections import SECTIONS, Findings
+from analysis.sections_gap import gap_lines
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -71,6 +72,7 @@ def summary(findings: Findings) -> list[str]:
     lines += [f"refused: {pair}: {reason}" for pair, reason in judgement.incomparable]
     if len(findings.study.members) > 1:
         lines.append(findings.ranking.sentence)
+    lines += gap_lines(findings.study)
     return [" ".join(line.split()) for line in lines]
 
 

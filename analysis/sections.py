@@ -17,8 +17,10 @@ from analysis.runs import Study
 from analysis.sections_collapse import collapse_section
 from analysis.sections_cures import cures
 from analysis.sections_evidence import established
+from analysis.sections_gap import gap_findings
 from analysis.sections_guide import calibrations, posteriors, weight_tails
 from analysis.sections_latent import latent_codes
+from analysis.sections_ranking import ranked
 from analysis.style import Picture, as_picture, house_style, member_colours
 from analysis.table import merge_refusals, table_of_claims
 
@@ -80,12 +82,20 @@ def _forest(findings: Findings) -> Mapping[str, Any]:
     return {"picture": _draw(lambda: plots.evidence_forest(findings.study), alt)}
 
 
+def _ranking(findings: Findings) -> Mapping[str, Any]:
+    return ranked(findings.study)
+
+
 def _gap(findings: Findings) -> Mapping[str, Any]:
     colours = _colours(findings.study)
     with house_style():
         figures = plots.gap_figures(findings.study, colours)
         pictures = [as_picture(figure, f"ELBO to importance-weighted gap of {name}") for name, figure in figures]
     return {"pictures": pictures}
+
+
+def _gap_split(findings: Findings) -> Mapping[str, Any]:
+    return {"found": gap_findings(findings.study)}
 
 
 def _refusals(findings: Findings) -> Mapping[str, Any]:
@@ -131,20 +141,20 @@ def _latents(findings: Findings) -> Mapping[str, Any]:
     return {"entries": latent_codes(findings.study)}
 
 
-def _collapse(findings: Findings) -> Mapping[str, Any]:
-    return vars(collapse_section(findings.study))
-
-
-def _cures(findings: Findings) -> Mapping[str, Any]:
-    return {"entry": cures(findings.study)}
-
-
 def _calibration(findings: Findings) -> Mapping[str, Any]:
     return {"entries": calibrations(findings.study), "tails": weight_tails(findings.study)}
 
 
 def _posterior(findings: Findings) -> Mapping[str, Any]:
     return {"entries": posteriors(findings.study)}
+
+
+def _collapse(findings: Findings) -> Mapping[str, Any]:
+    return vars(collapse_section(findings.study))
+
+
+def _cures(findings: Findings) -> Mapping[str, Any]:
+    return {"entry": cures(findings.study)}
 
 
 def _glossary(findings: Findings) -> Mapping[str, Any]:
@@ -178,7 +188,9 @@ SECTIONS = (
     Section("verdicts", "Verdicts", _verdicts),
     Section("claims", "Table of claims", _claims),
     Section("forest", "Evidence at a glance", _forest),
+    Section("ranking", "Ranking and stacking", _ranking),
     Section("gap", "What the ELBO leaves out", _gap),
+    Section("gap_split", "The gap of the ELBO: the family's part and the encoder's", _gap_split),
     Section("refusals", "Refusals", _refusals),
     Section("programs", "The programs side by side", _programs),
     Section("curves", "Learning curves", _curves),
@@ -186,9 +198,9 @@ SECTIONS = (
     Section("reconstructions", "Reconstructions", _reconstructions),
     Section("latents", "Latent codes", _latents),
     Section("collapse", "Posterior collapse", _collapse),
-    Section("cures", "Cures for posterior collapse", _cures, ("collapse",)),
     Section("calibration", "Is the guide calibrated?", _calibration),
     Section("posterior", "The guide against NUTS", _posterior),
+    Section("cures", "Cures for posterior collapse", _cures, ("collapse",)),
     Section("glossary", "How to read the claims", _glossary),
     Section("provenance", "Provenance", _provenance),
 )
