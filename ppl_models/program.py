@@ -56,11 +56,14 @@ class GenerativeProgram(nn.Module, ABC):
         latents: names of the latent sites.
         measure: what p(x) is measured by: ``"mass"`` over whole pixel values, ``"density"`` over real ones. Numbers of
             the two are never compared.
+        trained_elsewhere: beginnings of the names of parameters that no gradient of log p(x, z) reaches, since an
+            objective of the program's own trains them.
         needs_guide: whether p(x) itself is made from the guide (``VampPrior``), so that even a draw needs it.
     """
 
     latents: tuple[str, ...] = ()
     measure: str = "mass"
+    trained_elsewhere: tuple[str, ...] = ()
     needs_guide: bool = False
 
     def __init__(self, data_dim: int, *, levels: int = 2) -> None:

@@ -20,6 +20,10 @@ class GuideProgram(nn.Module, ABC):
 
     _program: tuple[GenerativeProgram, ...] = ()
 
+    # "normal" or "diagonal normal" where the class holds all of these: the kit then trains it on a program with such a
+    # posterior and asks for it. A claim about the class itself, which subclasses do not inherit.
+    expresses: str | None = None
+
     @abstractmethod
     def forward(self, x: Tensor | None = None, *, size: int = 1) -> Tensor:
         """Sample the program's latents given images x (N, D), in plate ``"image"``."""

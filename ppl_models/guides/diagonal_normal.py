@@ -13,6 +13,8 @@ from .amortized import AmortizedGuide
 class DiagonalNormal(AmortizedGuide):
     """q(z | x) = N(z; mu(x), diag sigma(x)^2), both from one encoder; arguments as ``AmortizedGuide``."""
 
+    expresses = "diagonal normal"
+
     def num_parameters(self) -> int:
         """2 L: means, then unconstrained scales."""
         return 2 * self.latent_dim

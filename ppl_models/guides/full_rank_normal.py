@@ -47,6 +47,8 @@ class FullRankNormal(AmortizedGuide):
     latents; ``LowRankNormal`` serves hundreds. An encoder that outputs zeros gives the standard normal.
     """
 
+    expresses = "normal"
+
     def num_parameters(self) -> int:
         """L (L + 3) / 2: means, the unconstrained diagonal of S, and S below it, row by row."""
         return self.latent_dim * (self.latent_dim + 3) // 2

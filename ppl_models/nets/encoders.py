@@ -8,9 +8,10 @@ from torch import nn
 
 from ..errors import InvalidInput, nearest
 from .images import ConvDecoder, ConvEncoder, RowDecoder, RowEncoder
-from .mlp import mlp
+from .mlp import SkipMLP, mlp
 
 KINDS = ("mlp", "conv", "recurrent")
+DECODERS = ("mlp", "skip", "conv", "recurrent")
 
 
 def make_encoder(
@@ -53,19 +54,20 @@ def make_decoder(
 ) -> nn.Module:
     """A net from latent vectors to P numbers per pixel, those of a pixel beside each other: (..., L) -> (..., D * P).
 
-    Args and errors as ``make_encoder``, with L for ``latent_dim`` and P for ``outputs``.
+    Args and errors as ``make_encoder``, with L for ``latent_dim`` and P for ``outputs``, and one kind more: ``"skip"``,
+    whose every layer sees z (``SkipMLP``).
     """
-    check_kind("decoder", kind, shape)
-    if kind == "mlp":
-        return mlp(latent_dim, hidden, data_dim * outputs, nonlinearity)
+    check_kind("decoder", kind, shape, DECODERS)
+    if kind in ("mlp", "skip"):
+        return (mlp if kind == "mlp" else SkipMLP)(latent_dim, hidden, data_dim * outputs, nonlinearity)
     if kind == "conv":
         return ConvDecoder(latent_dim, shape, hidden, outputs, nonlinearity)
     return RowDecoder(latent_dim, shape, hidden, outputs)
 
 
-def check_kind(argument: str, kind: str, shape: Sequence[int] | None) -> None:
+def check_kind(argument: str, kind: str, shape: Sequence[int] | None, known: Sequence[str] = KINDS) -> None:
     """Raise ``InvalidInput`` for an unknown kind of net, or one that needs a shape without it."""
-    if kind not in KINDS:
-        raise InvalidInput(argument, kind, "unknown kind of net", nearest(kind, KINDS))
-    if kind != "mlp" and shape is None:
+    if kind not in known:
+        raise InvalidInput(argument, kind, "unknown kind of net", nearest(kind, known))
+    if kind in ("conv", "recurrent") and shape is None:
         raise InvalidInput("shape", shape, f"a {kind} {argument} knows rows and columns", "give (C, H, W)")

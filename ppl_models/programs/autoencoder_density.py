@@ -110,6 +110,9 @@ class AutoencoderDensity(PriorProgram):
     center: Tensor
     spread: Tensor
 
+    # The encoder has no part in p(x, z): the objective ``CodeDensity`` trains it.
+    trained_elsewhere = ("autoencoder.encoder.",)
+
     def __init__(self, autoencoder: Autoencoder, prior: Prior | None = None, likelihood: str = "auto") -> None:
         data_dim, latent_dim, levels = autoencoder.data_dim, autoencoder.latent_dim, autoencoder.levels
         if likelihood == "auto":

@@ -21,7 +21,7 @@ class LossyVAE(AutoregressiveDecoderProgram):
         data_dim: D, the number of pixels.
         latent_dim: L, the length of z.
         hidden: widths of the net that turns z into contexts: of its layers, or of its stages' channels.
-        decoder: ``"mlp"``, ``"conv"`` or ``"recurrent"``: what kind of net that is.
+        decoder: ``"mlp"``, ``"skip"``, ``"conv"`` or ``"recurrent"``: what kind of net that is.
         context: E, the length of the context vector of a place.
         window: width of the square around a pixel whose earlier pixels it sees; 1 for none, so that pixels are
             independent given z.

@@ -19,7 +19,7 @@ class PixelVAE(AutoregressiveDecoderProgram):
         data_dim: D, the number of pixels.
         latent_dim: L, the length of z.
         hidden: widths of the net that turns z into contexts: of its layers, or of its stages' channels.
-        decoder: ``"mlp"``, ``"conv"`` or ``"recurrent"``: what kind of net that is.
+        decoder: ``"mlp"``, ``"skip"``, ``"conv"`` or ``"recurrent"``: what kind of net that is.
         context: E, the length of the context vector of a place.
         channels, depth, kernel, first_kernel, dropout: of the Gated PixelCNN.
         nonlinearity: name of the activation.

@@ -15,6 +15,7 @@ def pixel_vae(
     *,
     latent_dim: int = 16,
     hidden: Sequence[int] = (400, 400),
+    decoder: str = "mlp",
     nonlinearity: str = "tanh",
     context: int = 8,
     channels: int = 16,
@@ -31,7 +32,7 @@ def pixel_vae(
     """Gated PixelCNN conditioned on latents (Gulrajani et al. 2017)."""
     latent_prior = make_prior(prior, latent_dim, data_dim=data_dim, levels=levels, kinds=CONTINUOUS)
     program = PixelVAE(
-        data_dim, latent_dim, hidden, "mlp", context, channels, depth, kernel, first_kernel, dropout, nonlinearity,
+        data_dim, latent_dim, hidden, decoder, context, channels, depth, kernel, first_kernel, dropout, nonlinearity,
         ordering, latent_prior, levels, likelihood, shape,
     )  # fmt: skip
     return program, DiagonalNormal(data_dim, latent_dim, hidden, nonlinearity, levels)
@@ -42,6 +43,7 @@ def lossy_vae(
     *,
     latent_dim: int = 16,
     hidden: Sequence[int] = (400, 400),
+    decoder: str = "mlp",
     nonlinearity: str = "tanh",
     context: int = 8,
     window: int = 3,
@@ -57,7 +59,7 @@ def lossy_vae(
     """Variational lossy autoencoder (Chen et al. 2017): a decoder that sees a window, and a flow as prior."""
     latent_prior = make_prior(prior, latent_dim, data_dim=data_dim, levels=levels, kinds=CONTINUOUS)
     program = LossyVAE(
-        data_dim, latent_dim, hidden, "mlp", context, window, channels, depth, dropout, nonlinearity,
+        data_dim, latent_dim, hidden, decoder, context, window, channels, depth, dropout, nonlinearity,
         ordering, latent_prior, levels, likelihood, shape,
     )  # fmt: skip
     return program, DiagonalNormal(data_dim, latent_dim, hidden, nonlinearity, levels)

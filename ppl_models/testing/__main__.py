@@ -16,6 +16,7 @@ import torch
 from ..autoencoder import Autoencoder
 from ..errors import InvalidInput
 from ..guides import GuideProgram
+from ..nets import evaluating
 from ..program import GenerativeProgram
 from ..programs import VAE, AutoencoderDensity, DiscreteVAE, LadderVAE
 from ..recipes import build_guide, check_options, filled
@@ -36,6 +37,10 @@ PROGRAMS: tuple[Callable[[], GenerativeProgram], ...] = (
     lambda: LadderVAE(9, (LATENTS, 1), (16, 8)),
     lambda: AutoencoderDensity(Autoencoder(9, LATENTS, (16,))),
 )
+# What programs are made of that have no default for it.
+PARTS: dict[type[GenerativeProgram], Callable[[], dict[str, Any]]] = {
+    AutoencoderDensity: lambda: {"autoencoder": Autoencoder(9, LATENTS, (16,))},
+}
 
 
 def options_in(tokens: Sequence[str]) -> dict[str, Any]:
@@ -59,7 +64,8 @@ def options_in(tokens: Sequence[str]) -> dict[str, Any]:
 def suits(guide: GuideProgram, program: GenerativeProgram) -> bool:
     """Whether the guide draws the program's latents, each of its prior's kind."""
     x = torch.zeros(2, program.data_dim)
-    guides, priors = trace_of(guide, x), trace_of(program, x)
+    with torch.no_grad(), evaluating(guide), evaluating(program):  # statistics of a batch must not move by the question
+        guides, priors = trace_of(guide, x), trace_of(program, x)
     if set(guides.stochastic_nodes) != set(program.latents):
         return False
     pairs = [(guides.nodes[name], priors.nodes[name]["fn"].support) for name in program.latents]
@@ -95,10 +101,12 @@ def report_on(spec: str, options: dict[str, Any]) -> Report:
         with torch.no_grad():
             x = program(size=40)
         return report_on_guide(guide, program, x, options=options or None, shape=SHAPE)
+    options = {**PARTS.get(kind, dict)(), **options}
     check_options("program", kind.__name__, kind, options, ("data_dim", "levels", "shape"))
     with blaming("program", kind.__name__, "let __init__ take data_dim, the rest with defaults"):
         program = kind(**filled(kind, DATA), **options)
-    return report_on_program(program, options=options or None, shape=SHAPE)
+    with blaming("program", kind.__name__, "mend it; see ppl_models/program.py"):
+        return report_on_program(program, options=options or None, shape=SHAPE)
 
 
 def main(argv: Sequence[str]) -> int:

@@ -60,12 +60,19 @@ def check_samples(d: TorchDistribution) -> str:
 
 
 def check_rsample(d: TorchDistribution) -> str | None:
-    """``has_rsample`` tells the truth: draws carry a gradient."""
+    """``has_rsample`` tells the truth: draws carry a gradient wherever their density has one."""
     if not d.has_rsample:
         return "declared not"
     value = d.rsample(torch.Size((2,)))
     if not isinstance(value, Tensor) or not value.isfinite().all():
         raise Failure("rsample gives NaN or infinity: keep scales off 0")
+    if not d.log_prob(value.detach()).requires_grad:
+        return "declared; its parameters ask for no gradient"
+    if not value.requires_grad:
+        raise Failure(
+            "has_rsample is True, and a draw has no gradient where log_prob has one: make rsample a differentiable "
+            "function of noise, or set has_rsample = False"
+        )
     return "declared"
 
 

@@ -64,6 +64,8 @@ def check_pairing(s: GuideSubject) -> None:
 def check_sites(s: GuideSubject) -> None:
     """It samples exactly the program's latents, in plate "image" and no other, and observes nothing."""
     guide, program = s.pair()
+    if isinstance(guide, Guide):  # before Pyro says of torch's distribution that it is not callable
+        check_pyros("posterior(x)", guide.posterior(s.x))
     trace = trace_of(guide, s.x)
     missing = sorted(set(program.latents) - set(trace.stochastic_nodes))
     extra = sorted(set(trace.stochastic_nodes) - set(program.latents))
@@ -100,11 +102,16 @@ def check_shapes(s: GuideSubject) -> None:
                 raise Failure(f"site {name!r} draws shape {found} for {number} images, not {expected}: {POSTERIOR}")
 
 
-def check_event(what: str, found: object, batch: Sequence[int], event: Sequence[int]) -> None:
-    """Raise ``Failure`` unless it is a Pyro distribution of these shapes."""
+def check_pyros(what: str, found: object) -> None:
+    """Raise ``Failure`` unless it is a Pyro distribution."""
     if not isinstance(found, TorchDistributionMixin):
         kind = f"{type(found).__module__}.{type(found).__name__}"
         raise Failure(f"{what} is a {kind}, no Pyro distribution: take those of pyro.distributions, torch's are none")
+
+
+def check_event(what: str, found: object, batch: Sequence[int], event: Sequence[int]) -> None:
+    """Raise ``Failure`` unless it is a Pyro distribution of these shapes."""
+    check_pyros(what, found)
     if (tuple(found.batch_shape), tuple(found.event_shape)) != (tuple(batch), tuple(event)):
         raise Failure(
             f"{what} has batch shape {tuple(found.batch_shape)} and event shape {tuple(found.event_shape)}, not "
@@ -237,9 +244,5 @@ def check_alone(s: GuideSubject) -> None:
         for number in range(0, len(s.x), 2):
             row = slice(number, number + 1)
             alone = score(guide, s.x[row], {name: value[row] for name, value in values.items()})
-            check_close(
-                alone,
-                together[row],
-                "in evaluation mode an image's posterior depends on the rest of its batch: use no batch statistics "
-                "there (nn.BatchNorm keeps running ones)",
-            )
+            otherwise = "in evaluation mode an image's posterior depends on the rest of its batch: use no batch "
+            check_close(alone, together[row], otherwise + "statistics there (nn.BatchNorm keeps running ones)")
