@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 
 from analysis.calibration import Calibration, SimulatedRow, read_calibration, sentences, simulated_rows
 from analysis.plots_calibration import calibration_figure
@@ -42,10 +43,11 @@ class TailRow:
 
 @dataclass(frozen=True)
 class PosteriorEntry:
-    """One run's NUTS posteriors beside its guide: a verdict per image, and the first few images drawn."""
+    """One run's NUTS posteriors beside its guide: a verdict and the numbers of every image, and the first few drawn."""
 
     title: str
     verdicts: list[ImageVerdict]
+    numbers: list[tuple[int, list[dict[str, object]]]]
     pictures: list[tuple[Picture, Picture]]
     num_chains: int
     num_draws: int
@@ -91,8 +93,16 @@ def posteriors(study: Study) -> list[PosteriorEntry]:
                 pictures.append((left, as_picture(pairs, f"Pairs of latents, image {image}", raster=True)))
         sizes, hidden = found.draws.sizes, len(images) - len(pictures)
         verdicts = judge_images(table)
-        entries.append(PosteriorEntry(title, verdicts, pictures, sizes["chain"], sizes["draw"], hidden))
+        numbers = [(image, latent_rows(table.sel(image=image))) for image in images]
+        entries.append(PosteriorEntry(title, verdicts, numbers, pictures, sizes["chain"], sizes["draw"], hidden))
     return entries
+
+
+def latent_rows(row: xr.Dataset) -> list[dict[str, object]]:
+    """The comparison of one image, a mapping of column to number per latent."""
+    columns = {str(name): column.values for name, column in row.data_vars.items() if column.dims == ("latent",)}
+    names = [str(name) for name in row["latent"].values]
+    return [{"latent": name} | {key: float(v[i]) for key, v in columns.items()} for i, name in enumerate(names)]
 
 
 def _runs(study: Study) -> Iterator[tuple[Member, Run]]:

@@ -115,6 +115,12 @@ def test_entries_are_those_of_the_files(study) -> None:
     (chains,) = posteriors(read)
     assert (chains.num_chains, chains.num_draws, len(chains.pictures), chains.hidden) == (4, 500, 2, 0)
     assert [verdict.divergences for verdict in chains.verdicts] == [0, 1]
+    table = compare(read_posterior(study / "vae/seed-0/posterior.nc"))
+    assert [image for image, _ in chains.numbers] == [7, 9]
+    third = chains.numbers[0][1][2]
+    assert third["latent"] == "z[2]"
+    for name in ("mean", "guide_sd", "wasserstein", "r_hat", "ess_tail"):
+        assert third[name] == float(table[name].sel(image=7, latent="z[2]"))
     (tail,) = weight_tails(read)
     k = read.members[0].runs[0].evidence["iw:50"].pareto_k
     assert (tail.estimator, tail.num_images) == ("iw:50", 40)
@@ -132,6 +138,8 @@ def test_the_report_says_it(study) -> None:
     nuts = page.split('id="posterior"')[1].split("</section>")[0]
     assert "the guide is narrower on 1, wider on 1, off in the mean on 1 of 4 latents" in nuts
     assert "Image 9: 1 divergent transition" in nuts
+    cells = [row.split("<td")[1:] for row in nuts.split("<tbody>")[1].split("<tr>")[1:]]
+    assert [len(row) for row in cells] == [11] * 8  # two images of four latents
 
 
 def test_without_the_files_the_report_names_the_commands(folders) -> None:
