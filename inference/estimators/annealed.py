@@ -249,7 +249,7 @@ class AnnealedImportance(Annealed):
     The path is geometric, f_beta = start^(1 - beta) p(x, z)^beta. A move is Hamiltonian with a Metropolis test, its
     step per image, coordinate and temperature tuned by a pilot of other chains and then frozen.
 
-    Arguments as ``Annealed``. One image costs (T - 1) * num_leapfrog * K gradients, and 16 * 144 * num_leapfrog more
+    Arguments as ``Annealed``. One image costs (T - 1) * num_leapfrog * K gradients, and up to 16 * 146 * num_leapfrog more
     for the pilot.
     """
 
@@ -358,8 +358,10 @@ class AnnealingOptions:
         """The estimator, its program checked.
 
         Raises:
-            InvalidInput: for a program without continuous latents.
+            InvalidInput: for a program without continuous latents, or a start at a guide that is not there.
         """
+        if self.start == "guide" and guide is None and program.latents:
+            raise InvalidInput("--start", self.start, f"{type(program).__name__} has no guide here", "use prior")
         start = guide if self.start == "guide" else "prior"
         estimator = cls(number, self.chains, start, self.schedule, self.leapfrog, seed=seed)
         estimator.check(program)

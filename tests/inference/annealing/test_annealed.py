@@ -14,7 +14,13 @@ from torch import Tensor
 
 from inference import Claim
 from inference.annealing import Pass, make_bridge, run_pass, tune
-from inference.estimators import AnnealedImportance, Estimate, ReverseAnnealedImportance
+from inference.estimators import (
+    AnnealedImportance,
+    AnnealingOptions,
+    Estimate,
+    ReverseAnnealedImportance,
+    parse_estimator,
+)
 from inference.simulate import Simulated, simulate
 from inference.weights import NonFiniteError
 from ppl_models import InvalidInput, NotADensityError
@@ -341,6 +347,19 @@ def test_what_cannot_be_annealed_is_refused(tiny_vae: VAE, four_pixel_images: Te
         AnnealedImportance(3, schedule="sigmod")
     with pytest.raises(InvalidInput, match="neither the prior nor a guide"):
         AnnealedImportance(3, start="posterior")
+
+
+def test_options_of_the_command_line_are_refused_by_name(tiny_vae: VAE) -> None:
+    for option, value, words in (
+        ("schedule", "sigmod", "--schedule.*did you mean sigmoid"),
+        ("start", "posterior", "--start.*known: guide, prior"),
+        ("chains", 0, "--chains.*at least 1"),
+        ("simulated", 0, "--simulated.*at least 1"),
+    ):
+        with pytest.raises(InvalidInput, match=words):
+            AnnealingOptions(**{option: value})
+    with pytest.raises(InvalidInput, match=r"--start 'guide'.*VAE has no guide"):
+        parse_estimator("ais:3", tiny_vae, None, annealing=AnnealingOptions(start="guide"))
 
 
 def test_an_upper_bound_on_given_images_does_not_exist(tiny_vae: VAE, four_pixel_images: Tensor) -> None:
