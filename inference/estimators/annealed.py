@@ -249,8 +249,8 @@ class AnnealedImportance(Annealed):
     The path is geometric, f_beta = start^(1 - beta) p(x, z)^beta. A move is Hamiltonian with a Metropolis test, its
     step per image, coordinate and temperature tuned by a pilot of other chains and then frozen.
 
-    Arguments as ``Annealed``. One image costs (T - 1) * num_leapfrog * K gradients, and up to 16 * 146 * num_leapfrog more
-    for the pilot.
+    Arguments as ``Annealed``. One image costs (T - 1) * num_leapfrog * K gradients, and up to 16 * 146 * num_leapfrog
+    more for the pilot.
     """
 
     stem, claim = "ais", Claim.LOWER_BOUND
