@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from ppl_models.guides import GuideProgram
 from ppl_models.program import HasLogProb
 
-from .estimators import Estimate, Exact
-from .estimators.annealed import AnnealedImportance, AnnealingOptions, ReverseAnnealedImportance
+from .estimators import AnnealedImportance, AnnealingOptions, Estimate, Exact, ReverseAnnealedImportance
 from .evidence_file import Row, attributes, check_identity, read_evidence, write_evidence
 from .run import Run
 from .simulate import Simulated, simulate

@@ -1,6 +1,7 @@
 """Estimators: callables ``(program, x) -> Estimate``. What they return carries its claim."""
 
-from .annealed import AnnealedImportance, AnnealingOptions, ReverseAnnealedImportance
+from .annealed import AnnealedImportance
+from .annealing_options import AnnealingOptions
 from .base import Estimate, Estimator, evaluation_mode
 from .enumerated import Enumerated
 from .exact import Exact
@@ -8,6 +9,7 @@ from .importance import Elbo, ImportanceWeighted
 from .jackknife import JackknifedImportanceWeighted
 from .names import ESTIMATORS, parse_estimator
 from .quadrature import Quadrature
+from .reverse import ReverseAnnealedImportance
 
 __all__ = [
     "ESTIMATORS",

@@ -1,16 +1,12 @@
-"""Annealed importance sampling (Neal 2001, physics/9803008), forward for a lower bound and reverse for an upper one."""
+"""Annealed importance sampling (Neal 2001, physics/9803008): a lower bound on log p(x)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Sequence
 from hashlib import blake2b
 from pathlib import Path
 
-import pyro
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -18,14 +14,12 @@ from tqdm import tqdm
 from ppl_models.autoencoder import NotADensity
 from ppl_models.errors import InvalidInput, nearest
 from ppl_models.guides import GuideProgram
-from ppl_models.guides.laplace import steady
 
 from ..annealing import SCHEDULES, Block, Bridge, Pass, StateFile, Tuning, blocks_of, make_bridge, run_pass, tune
 from ..annealing.build import check_latents
+from ..annealing.guards import check_weights, fixed
 from ..annealing.tuning import PILOT_CHAINS, start_point
 from ..claims import Claim
-from ..simulate import Simulated
-from ..weights import NonFiniteError
 from .base import MAX_ELEMENTS, Estimate, Estimator, evaluation_mode, positive, rows_within
 from .importance import log_mean_weight
 
@@ -264,143 +258,3 @@ class AnnealedImportance(Annealed):
         """
         log_w, diagnostics = self.log_weights(program, x, index)
         return self.summary(log_w, self.claim, diagnostics)
-
-
-class ReverseAnnealedImportance(Annealed):
-    """The upper bound -log 1/K sum_k 1/w_k of K annealed chains per image that start at the z that made it.
-
-    Bidirectional Monte Carlo (Grosse, Ghahramani & Adams 2015, 1511.02543; on decoders: Wu et al. 2017, 1611.04273).
-    Where (x, z) is a draw of the program, z is an exact draw of p(z | x), the end of the forward path. The forward
-    chain run backwards from there gives E[1/w | x] = 1/p(x) for every chain. The K chains share their z, so they are
-    dependent, but the mean of their 1/w has that expectation still, and by Jensen's inequality
-
-        E[-log 1/K sum_k 1/w_k] >= -log E[1/K sum_k 1/w_k] = log p(x).
-
-    On given data no exact draw of p(z | x) is known and no such bound exists. The standard error and the diagnostics
-    are those of the weights 1/w given z, so they do not know how values vary over z: the mean over images does.
-
-    Arguments as ``Annealed``. Takes a ``Simulated`` in place of images.
-    """
-
-    stem, claim = "bdmc", Claim.UPPER_BOUND
-
-    def __call__(
-        self, program: nn.Module, x: Simulated, index: Sequence[int] | None = None
-    ) -> Estimate:
-        """Score simulated images.
-
-        Args:
-            program: what they were simulated from.
-            x: from ``simulate``.
-            index: keys of the noise; 0..N-1 unless given.
-
-        Raises:
-            InvalidInput: for images alone; and as ``Estimator``.
-        """
-        if not isinstance(x, Simulated):
-            problem = (
-                "an upper bound on given images does not exist: the reverse chain must start at an exact draw of "
-                "p(z | x), which is known only for the z that made x"
-            )
-            raise InvalidInput(self.name, type(x).__name__, problem, "give simulate(program, n, seed)")
-        missing = [name for name in program.latents if name not in x.latents]
-        if missing:
-            problem = f"lacks latents {missing} of {type(program).__name__}"
-            raise InvalidInput("x", sorted(x.latents), problem, "simulate it from the program that is scored")
-        bound = _Bound(self, x.latents)
-        return bound(program, x.x, index)
-
-    def estimate(self, program: nn.Module, x: Tensor, index: Sequence[int]) -> Estimate:
-        """Never without latents; see ``__call__``."""
-        raise InvalidInput(self.name, "a tensor", "an upper bound on given images does not exist", "use a Simulated")
-
-    def from_latents(
-        self, program: nn.Module, x: Tensor, index: Sequence[int], latents: dict[str, Tensor]
-    ) -> Estimate:
-        """Minus log-mean-exp of the chains' inverse weights."""
-        log_w, diagnostics = self.log_weights(program, x, index, latents)
-        return self.summary(log_w, self.claim, diagnostics, sign=-1)
-
-
-@dataclass(frozen=True)
-class AnnealingOptions:
-    """Options of ``ais:T`` and ``bdmc:T`` on the command line.
-
-    Args:
-        chains: K.
-        start: ``"prior"`` or ``"guide"``, the run's.
-        schedule: see ``Annealed``.
-        leapfrog: steps of one move.
-        simulated: images that ``bdmc`` simulates.
-    """
-
-    chains: int = 16
-    start: str = "prior"
-    schedule: str = "sigmoid"
-    leapfrog: int = 10
-    simulated: int = 200
-
-    def __post_init__(self) -> None:
-        """Refuse what no program admits.
-
-        Raises:
-            InvalidInput: for numbers below 1, an unknown start or schedule.
-        """
-        for name in ("chains", "leapfrog", "simulated"):
-            positive(f"--{name}", getattr(self, name), "the number")
-        for name, known in (("start", ("prior", "guide")), ("schedule", SCHEDULES)):
-            if getattr(self, name) not in known:
-                raise InvalidInput(f"--{name}", getattr(self, name), "is unknown", nearest(getattr(self, name), known))
-
-    def build(
-        self, cls: type[Annealed], number: int, program: nn.Module, guide: GuideProgram | None, seed: int
-    ) -> Annealed:
-        """The estimator, its program checked.
-
-        Raises:
-            InvalidInput: for a program without continuous latents, or a start at a guide that is not there.
-        """
-        if self.start == "guide" and guide is None and program.latents:
-            raise InvalidInput("--start", self.start, f"{type(program).__name__} has no guide here", "use prior")
-        start = guide if self.start == "guide" else "prior"
-        estimator = cls(number, self.chains, start, self.schedule, self.leapfrog, seed=seed)
-        estimator.check(program)
-        return estimator
-
-
-class _Bound(Estimator):
-    """A reverse estimator with the latents of its images, so that the checks of every estimator are made."""
-
-    def __init__(self, reverse: ReverseAnnealedImportance, latents: dict[str, Tensor]) -> None:
-        self.name, self.num_particles, self.claim = reverse.name, reverse.num_particles, reverse.claim
-        self.modules, self.estimate = reverse.modules, partial(reverse.from_latents, latents=dict(latents))
-
-    def estimate(self, program: nn.Module, x: Tensor, index: Sequence[int]) -> Estimate:
-        """Replaced in ``__init__``."""
-        raise NotImplementedError
-
-
-@contextmanager
-def fixed(x: Tensor, program: nn.Module, *modules: nn.Module) -> Iterator[None]:
-    """Inside, densities are fixed functions of z: no parameter asks for a gradient, none is validated at every step."""
-    asked = [p for module in (program, *modules) for p in module.parameters() if p.requires_grad]
-    try:
-        for parameter in asked:
-            parameter.requires_grad_(False)
-        with steady(program, x), pyro.validation_enabled(False):
-            yield
-    finally:
-        for parameter in asked:
-            parameter.requires_grad_(True)
-
-
-def check_weights(name: str, bridge: Bridge, passed: Pass, index: Sequence[int]) -> None:
-    """Raise ``NonFiniteError`` if a weight is NaN or +infinity, with image and site."""
-    bad = passed.log_weight.isnan() | (passed.log_weight == torch.inf)
-    if not bad.any():
-        return
-    chain, place = bad.nonzero()[0].tolist()
-    finite = bool(passed.point.log_start[chain, place].isfinite())
-    sites = "'x'" if finite else ", ".join(map(repr, bridge.sites))
-    where = f"image {index[place]}, by the density of site {sites}"
-    raise NonFiniteError(f"{name}: a weight is NaN or +infinity at {where}")

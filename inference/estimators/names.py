@@ -12,13 +12,15 @@ from ppl_models.errors import InvalidInput, NoExactEvidenceError, nearest
 from ppl_models.guides import GuideProgram
 from ppl_models.program import HasLogProb
 
-from .annealed import AnnealedImportance, AnnealingOptions, ReverseAnnealedImportance
+from .annealed import AnnealedImportance
+from .annealing_options import AnnealingOptions
 from .base import Estimator
 from .enumerated import Enumerated, latent_values
 from .exact import Exact
 from .importance import Elbo, ImportanceWeighted
 from .jackknife import JackknifedImportanceWeighted
 from .quadrature import Quadrature, check_quadrature
+from .reverse import ReverseAnnealedImportance
 
 # Name -> (constructor, the example shown in messages). An example with a colon means that the name takes a number.
 ESTIMATORS: dict[str, tuple[Callable[..., Estimator], str]] = {

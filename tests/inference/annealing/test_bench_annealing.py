@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from inference.annealing import Pass, make_bridge, run_pass, tune
-from inference.estimators.annealed import fixed
+from inference.annealing.guards import fixed
 from ppl_models.programs import VAE
 
 pytestmark = pytest.mark.bench
