@@ -9,6 +9,7 @@ from .delta_normal import DeltaNormal
 from .diagonal_normal import DiagonalNormal
 from .discrete import IndependentBernoulli, OneHotCategorical
 from .full_rank_normal import FullRankNormal
+from .householder_normal import HouseholderNormal
 from .inverse_autoregressive import InverseAutoregressive
 from .ladder_normal import LadderNormal
 from .laplace import Laplace
@@ -26,6 +27,7 @@ __all__ = [
     "FullRankNormal",
     "Guide",
     "GuideProgram",
+    "HouseholderNormal",
     "IndependentBernoulli",
     "InverseAutoregressive",
     "LadderNormal",

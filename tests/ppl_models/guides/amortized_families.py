@@ -16,6 +16,7 @@ from ppl_models.guides.amortized import AmortizedGuide
 from ppl_models.guides.batch_norm_mean import BatchNormMean
 from ppl_models.guides.delta_normal import DeltaNormal
 from ppl_models.guides.full_rank_normal import FullRankNormal
+from ppl_models.guides.householder_normal import HouseholderNormal
 from ppl_models.guides.inverse_autoregressive import InverseAutoregressive
 from ppl_models.guides.low_rank_normal import LowRankNormal
 from ppl_models.guides.mixture import Mixture
@@ -26,6 +27,7 @@ Density = Callable[[AmortizedGuide, np.ndarray, np.ndarray], np.ndarray]
 # name -> latent_dim, options -> guide of four binary pixels
 FAMILIES: dict[str, Callable[..., AmortizedGuide]] = {
     "full rank": lambda L=2, **o: FullRankNormal(4, L, (8,), **o),
+    "householder": lambda L=2, **o: HouseholderNormal(4, L, (8,), **{"reflections": 3, **o}),
     "low rank": lambda L=2, **o: LowRankNormal(4, L, (8,), **{"rank": 2, **o}),
     "student": lambda L=2, **o: StudentT(4, L, (8,), **o),
     "student per image": lambda L=2, **o: StudentT(4, L, (8,), per_image=True, **o),
@@ -71,6 +73,16 @@ def low_rank(guide: AmortizedGuide, p: np.ndarray, z: np.ndarray) -> np.ndarray:
     return np.atleast_1d(stats.multivariate_normal(p[:dim], covariance).logpdf(z))
 
 
+def householder(guide: AmortizedGuide, p: np.ndarray, z: np.ndarray) -> np.ndarray:
+    dim = guide.latent_dim
+    turned = np.eye(dim)
+    for vector in p[2 * dim :].reshape(-1, dim):
+        v = vector + np.eye(dim)[0]
+        turned = turned - 2 * np.outer(v, v @ turned) / (v @ v)
+    covariance = turned @ np.diag(softplus_scale(p[dim : 2 * dim]) ** 2) @ turned.T
+    return np.atleast_1d(stats.multivariate_normal(p[:dim], covariance).logpdf(z))
+
+
 def student(guide: AmortizedGuide, p: np.ndarray, z: np.ndarray) -> np.ndarray:
     dim = guide.latent_dim
     raw = p[2 * dim :] if len(p) > 2 * dim else guide.raw_degrees.detach().numpy()
@@ -107,6 +119,7 @@ def diagonal(guide: AmortizedGuide, p: np.ndarray, z: np.ndarray) -> np.ndarray:
 
 DENSITIES: dict[str, Density] = {
     "full rank": full_rank,
+    "householder": householder,
     "low rank": low_rank,
     "student": student,
     "student per image": student,
