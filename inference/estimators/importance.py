@@ -18,8 +18,8 @@ from ..randomness import keyed_noise
 from ..weights import log_weights
 from .base import Estimate, Estimator, positive, rows_within
 
-# Bound on the elements of the largest tensor of one chunk of particles. A chunk costs milliseconds that do not depend on
-# its size, and the decoder of 5000 particles a tenth of a second: 2^22 takes these in one chunk, some 100 MB in all.
+# Bound on the elements of the largest tensor of one chunk of particles. A chunk costs milliseconds whatever its size,
+# and the decoder of 5000 particles a tenth of a second: 2^22 takes these in one chunk, some 100 MB in all.
 MAX_ELEMENTS = 2**22
 
 
