@@ -11,7 +11,7 @@ from analysis.arviz_compat import plot_compare, ranking
 from analysis.errors import Incomparable, InvalidInput
 from analysis.runs import Study
 from analysis.stacking import stack
-from analysis.style import as_picture
+from analysis.style import as_picture, house_style
 
 
 def ranked(study: Study) -> Mapping[str, Any]:
@@ -28,5 +28,6 @@ def ranked(study: Study) -> Mapping[str, Any]:
     ]
     picture = None
     if len(rows) > 1 and np.isfinite(table["diff"]).all():
-        picture = as_picture(plot_compare(table), "ArviZ compare plot of held-out log p(x)")
+        with house_style():
+            picture = as_picture(plot_compare(table), "ArviZ compare plot of held-out log p(x)")
     return content | {"rows": rows, "images": table.attrs["images"], "picture": picture}
