@@ -95,3 +95,12 @@ def test_other_validation_images_are_not_mixed(folders) -> None:
     assert mixtures == []
     assert left_out[0][0] == "a, b"
     assert "not comparable" in left_out[0][1]
+
+
+def test_the_best_single_member_is_that_of_the_validation_images(folders) -> None:
+    """On the test images b is better: the gain is over a all the same."""
+    a = write(folders, "a", "EXACT", [-1.0, -1.0, -1.0], [-5.0, -5.0, -5.0])
+    b = write(folders, "b", "EXACT", [-2.0, -2.0, -2.0], [-4.0, -4.0, -4.0])
+    (mixture,), _ = stack(read_study(folders.study({"a": [a], "b": [b]})))
+    assert mixture.best == "a"
+    assert mixture.gain == pytest.approx(0.0, abs=1e-6)
