@@ -18,7 +18,7 @@ from ppl_models.errors import InvalidInput, nearest
 
 from .cli import parse, run_script
 from .data import load_data
-from .studies import STUDIES, Plan, of_budget, run_plan
+from .studies import STUDIES, Plan, Pool, of_budget, run_plan
 
 
 def parser() -> ArgumentParser:
@@ -35,6 +35,8 @@ def parser() -> ArgumentParser:
     p.add_argument("--out", required=True, help="the study folder")
     p.add_argument("--budget", default="quick", help="quick or full")
     p.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, one thread each")
+    p.add_argument("--sweep", type=str | None, default=None, help="collapse: make the sweeps of this file instead")
+    p.add_argument("--dask", type=str | None, default=None, help="collapse: use the workers of this Dask scheduler")
     p.add_argument("--resume", action="store_true", help="keep the runs that are finished")
     p.add_argument("--overwrite", action="store_true", help="make all runs again")
     return p
@@ -53,6 +55,10 @@ def plan_of(options: Any) -> Plan:
         raise InvalidInput("--budget", options.budget, "unknown budget", f"use {' or '.join(study.SEEDS)}")
     if options.jobs < 1:
         raise InvalidInput("--jobs", options.jobs, "must be at least 1", "give a number of processes")
+    for option, value in (("--sweep", options.sweep), ("--dask", options.dask)):
+        if value is not None and not hasattr(study, "run"):
+            able = " or ".join(name for name, each in STUDIES.items() if hasattr(each, "run"))
+            raise InvalidInput(option, value, f"the study {options.study} has no such option", f"use it with {able}")
     if options.resume and options.overwrite:
         raise InvalidInput("--resume", "--overwrite", "continuing and replacing exclude each other", "give one of them")
     data_dir = Path(options.data_dir) if options.data_dir else None
@@ -63,12 +69,22 @@ def plan_of(options: Any) -> Plan:
     )  # fmt: skip
 
 
+def tell(line: str) -> None:
+    """Print a line of progress at once."""
+    print(line, flush=True)
+
+
 def main(argv: Sequence[str]) -> None:
     """Make the study that the command line asks for."""
     options = parse(parser(), argv)
     plan = plan_of(options)
     command = shlex.join(["python", "-m", "inference.study", *argv])
-    run_plan(plan, options.jobs, command, lambda line: print(line, flush=True))
+    study = STUDIES[options.study]
+    if hasattr(study, "run"):
+        sweep = Path(options.sweep) if options.sweep else None
+        study.run(plan, Pool(options.jobs, options.dask), command, tell, sweep)
+    else:
+        run_plan(plan, options.jobs, command, tell)
     print(f"{plan.out}/study.json written; read it with: python -m analysis.report {plan.out}")
 
 
