@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pyro
@@ -13,7 +14,7 @@ from pyro.infer import MCMC
 from pyro.ops.stats import effective_sample_size
 from scipy.stats import gamma, norm
 
-from inference.nuts import STATISTICS, check_continuous, make_kernel, one_chain, sample_posterior
+from inference.nuts import STATISTICS, Trail, check_continuous, make_kernel, one_chain, sample_posterior
 from inference.randomness import keyed_noise
 from ppl_models.autoencoder import Autoencoder, NotADensity
 from ppl_models.errors import InvalidInput, NotADensityError
@@ -222,6 +223,22 @@ def test_divergences_are_told_draw_by_draw() -> None:
     expected = mcmc.diagnostics()["divergences"]["chain 0"]
     assert 1 <= len(expected) < 30
     assert torch.nonzero(found)[:, 0].tolist() == expected
+
+
+def test_a_trail_takes_the_running_mean_apart() -> None:
+    """Of what the kernel keeps: the mean of all acceptance rates so far, after the warm-up only."""
+    rates, trail = [0.25, 1.0, 0.5], Trail()
+    for count in (0, 1, 2, 3):
+        mean = float(np.mean(rates[:count])) if count else 0.9
+        kernel = SimpleNamespace(
+            _mean_accept_prob=mean, step_size=0.1, _potential_energy_last=torch.tensor(7.0 + count),
+            diagnostics=lambda: {"divergences": [1]},
+        )  # fmt: skip
+        trail.record(kernel, {}, "Sample" if count else "Warmup", count)
+    found = trail.statistics()
+    assert found["acceptance_rate"].tolist() == pytest.approx(rates)
+    assert found["potential"].tolist() == [8, 9, 10]
+    assert found["diverging"].tolist() == [0, 1, 0]
 
 
 class Counts(Switch):
