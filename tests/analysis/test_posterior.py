@@ -136,6 +136,26 @@ def test_too_few_draws_are_no_verdict() -> None:
     assert first.sentence.startswith("Image 7: the chains do not agree on any latent, and nothing is said")
 
 
+@pytest.mark.parametrize(
+    ("found", "sound"),
+    [
+        ({}, 1),
+        ({"r_hat": 1.0101}, 0),
+        ({"r_hat": np.nan}, 0),
+        ({"ess_bulk": 399.0}, 0),
+        ({"ess_tail": 399.0}, 0),
+    ],
+)
+def test_each_of_the_three_diagnostics_can_withhold_trust(found: dict[str, float], sound: int, monkeypatch) -> None:
+    """At 1.01 and 400, and each alone beyond."""
+    values = {"r_hat": 1.01, "ess_bulk": 400.0, "ess_tail": 400.0, "mcse_mean": 0.1, "mcse_sd": 0.1} | found
+    ones = xr.DataArray(np.ones((2, 3)), {"image": [7, 9], "latent": LATENTS[:3]}, ("image", "latent"))
+    table = xr.Dataset({name: value * ones for name, value in values.items()})
+    monkeypatch.setattr("analysis.posterior.chain_diagnostics", lambda draws: table.copy())
+    drawn = planted(np.random.default_rng(0), draws=8)
+    assert (compare(as_posterior(drawn["nuts"]["z"], drawn["guide"]["z"]))["converged"] == sound).all()
+
+
 def test_effective_sample_size_of_an_autoregression() -> None:
     """x_t = rho x_(t-1) + e has N (1 - rho) / (1 + rho) effective draws of its mean (Geyer 1992), in both majors."""
     rng, rho = np.random.default_rng(6), 0.6

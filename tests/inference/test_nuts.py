@@ -185,6 +185,12 @@ def test_a_positive_latent_moves_by_its_logarithm_and_is_returned_as_it_is() -> 
     close_to(found.latents["z"][:, :, 0], 5 / 2, math.sqrt(5) / 2)
 
 
+def test_chains_of_a_positive_latent_start_at_logarithms_of_prior_draws() -> None:
+    """e^start is a Gamma(2, 1): mean 2, standard deviation sqrt(2)."""
+    starts = torch.stack([make_kernel(Rate(1), torch.tensor([[3.0]]))[1]["z"] for _ in range(200)]).exp()
+    assert abs(starts.mean() - 2) < 4.5 * (2 / 200) ** 0.5
+
+
 class Nowhere(Rate):
     """A likelihood that is zero wherever the prior is not."""
 

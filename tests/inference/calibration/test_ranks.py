@@ -191,6 +191,24 @@ def test_a_simulation_does_not_depend_on_how_many_there_are(few, program) -> Non
     assert not np.array_equal(some.ranks, other.ranks)
 
 
+class Recording(Prior):
+    """Keeps what it draws."""
+
+    def forward(self, x=None, *, size=1):
+        self.drawn = [*getattr(self, "drawn", []), super().forward(x, size=size)]
+        return self.drawn[-1]
+
+
+def test_every_simulation_has_noise_of_its_own(few, program) -> None:
+    """Draws that were shared would tie the ranks of all simulations together."""
+    guide = Recording(PIXELS, LATENTS)
+    guide.bind(program)
+    rank_truths(program, guide, simulations=5, draws=19)
+    drawn = torch.stack([z.reshape(-1, LATENTS) for z in guide.drawn if z.numel() == 19 * LATENTS])
+    assert len(drawn) == 5
+    assert len(drawn.unique()) == drawn.numel()
+
+
 def test_chunks_of_particles_add_up(few, program, monkeypatch) -> None:
     guide = Closed(PIXELS, LATENTS)
     guide.bind(program)

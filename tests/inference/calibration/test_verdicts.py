@@ -53,6 +53,17 @@ def test_a_deviation_of_no_named_kind() -> None:
     assert judge(as_ranks(ranks, planted(0, 1.3))).words == ("miscalibrated", "miscalibrated")
 
 
+@pytest.mark.parametrize(("z", "expected"), [(2.2, "miscalibrated"), (2.8, "biased low"), (-2.8, "biased high")])
+def test_a_bias_is_named_from_its_own_level_on(z: float, expected: str) -> None:
+    """Two humps leave the band whatever their mean; a mean of z standard errors is a bias beyond Phi^-1 at
+    1 - 5% / (2 tests x 2 quantities x 2 sides), which is 2.50."""
+    signs = np.where(np.arange(1000) % 2, 1, -1)
+    humps = signs * np.abs(np.random.default_rng(3).normal(0.95, 0.3, 1000))
+    humps += z / 1000**0.5 - humps.mean()
+    ranks = np.floor((DRAWS + 1) * norm.cdf(humps)).astype(int)
+    assert judge(as_ranks(ranks, planted())).words[0] == expected
+
+
 def test_words_of_the_log_joint() -> None:
     """The truth less probable than the draws: these sit at the mode."""
     even = planted()
