@@ -21,6 +21,7 @@ from analysis.sections_gap import gap_findings
 from analysis.sections_guide import calibrations, posteriors, weight_tails
 from analysis.sections_latent import latent_codes
 from analysis.sections_ranking import ranked
+from analysis.sections_sweep import linear_entries, sweep_entries
 from analysis.style import Picture, as_picture, house_style, member_colours
 from analysis.table import merge_refusals, table_of_claims
 
@@ -157,6 +158,15 @@ def _cures(findings: Findings) -> Mapping[str, Any]:
     return {"entry": cures(findings.study)}
 
 
+def _linear(findings: Findings) -> Mapping[str, Any]:
+    entries, missing = linear_entries(findings.study)
+    return {"entries": entries, "missing": missing}
+
+
+def _sweeps(findings: Findings) -> Mapping[str, Any]:
+    return {"entries": sweep_entries(findings.study)}
+
+
 def _glossary(findings: Findings) -> Mapping[str, Any]:
     return {"claims": list(Claim)}
 
@@ -201,6 +211,8 @@ SECTIONS = (
     Section("calibration", "Is the guide calibrated?", _calibration),
     Section("posterior", "The guide against NUTS", _posterior),
     Section("cures", "Cures for posterior collapse", _cures, ("collapse",)),
+    Section("linear", "Where theory is exact: the linear program", _linear, ("collapse",)),
+    Section("sweeps", "What makes a code collapse: sweeps", _sweeps, ("collapse",)),
     Section("glossary", "How to read the claims", _glossary),
     Section("provenance", "Provenance", _provenance),
 )
