@@ -58,13 +58,14 @@ def _agreement(axes: Axes, theory: LinearTheory) -> None:
 
 def _curvature(axes: Axes, theory: LinearTheory) -> None:
     axes.axhline(0, color=INK, lw=0.8)
-    axes.axvline(np.sqrt(theory.eigenvalues[0]), color=MUTED, lw=0.9, ls="--")
+    edge = "square root of the\nlargest eigenvalue"
+    axes.axvline(np.sqrt(theory.eigenvalues[0]), color=MUTED, lw=0.9, ls="--", label=edge)
     axes.plot(theory.sigma, theory.predicted_curvature, color=MEMBER_COLOURS[0], lw=1.2, label="theory")
     axes.plot(theory.sigma, theory.curvature, "o", ms=4, color=MEMBER_COLOURS[1], label="measured")
     axes.set_yscale("symlog", linthresh=0.1)
     axes.set(xlabel="sigma, units of x", ylabel="largest curvature, nats")
     axes.set_title("Collapsed point: stable below 0")
-    axes.legend(loc="upper right", title="dashed: largest\neigenvalue", title_fontsize=8)
+    axes.legend(loc="lower left")
     light_grid(axes, "both")
 
 
