@@ -17,6 +17,7 @@ from .low_rank_normal import LowRankNormal
 from .mixture import Mixture
 from .semi_amortized import SemiAmortized
 from .student_t import StudentT
+from .zuko_flow import ZukoFlow
 
 __all__ = [
     "AmortizedGuide",
@@ -38,4 +39,5 @@ __all__ = [
     "PyroAuto",
     "SemiAmortized",
     "StudentT",
+    "ZukoFlow",
 ]

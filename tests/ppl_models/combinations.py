@@ -69,6 +69,7 @@ PRIORS: dict[str, Callable[[int], Prior]] = {
 GUIDES: dict[str, Callable[..., GuideProgram]] = {
     "diagonal": lambda L, **o: DiagonalNormal(4, L, (5,), **o),
     **{name: lambda L, make=make, **o: make(L, **o) for name, make in FAMILIES.items()},
+    "zuko": lambda L, **o: FAMILIES["zuko"](L, kind="maf", **o),  # the grid is too coarse for the kinks of splines
     "laplace": lambda L, **o: Laplace(4, L, steps=2, hidden=(5,), **o),
     "semi-amortized": lambda L, **o: SemiAmortized(4, L, steps=2, num_draws=4, hidden=(5,), **o),
     "auto": lambda L, **o: PyroAuto(4, L, "AutoMultivariateNormal", steps=3),

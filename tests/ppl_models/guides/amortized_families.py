@@ -21,6 +21,7 @@ from ppl_models.guides.inverse_autoregressive import InverseAutoregressive
 from ppl_models.guides.low_rank_normal import LowRankNormal
 from ppl_models.guides.mixture import Mixture
 from ppl_models.guides.student_t import StudentT
+from ppl_models.guides.zuko_flow import ZukoFlow
 
 Density = Callable[[AmortizedGuide, np.ndarray, np.ndarray], np.ndarray]
 
@@ -35,7 +36,11 @@ FAMILIES: dict[str, Callable[..., AmortizedGuide]] = {
     "delta": lambda L=2, **o: DeltaNormal(4, L, (8,), **o),
     "batch norm": lambda L=2, **o: BatchNormMean(4, L, (8,), **o),
     "flow": lambda L=2, **o: InverseAutoregressive(4, L, (8,), **{"flow_hidden": (6,), "context_dim": 3, **o}),
+    "zuko": lambda L=2, **o: ZukoFlow(4, L, (8,), **{"flow_hidden": (6,), "context_dim": 3, **o}),
 }
+
+# Splines with weights of 0.6 have peaks that the grid misses.
+SPREAD = {"zuko": 0.2}
 
 
 def lively(name: str, latent_dim: int = 2, **options: object) -> AmortizedGuide:
@@ -43,7 +48,7 @@ def lively(name: str, latent_dim: int = 2, **options: object) -> AmortizedGuide:
     guide = FAMILIES[name](latent_dim, **options).double().eval()
     for part, parameter in guide.named_parameters():
         if not part.startswith("encoder"):
-            torch.nn.init.normal_(parameter, 0, 0.6)
+            torch.nn.init.normal_(parameter, 0, SPREAD.get(name, 0.6))
     return guide
 
 
@@ -142,6 +147,44 @@ def flow_forward(guide: AmortizedGuide, p: np.ndarray, noise: np.ndarray) -> np.
     return z
 
 
+def spline(raw: np.ndarray, e: np.ndarray) -> np.ndarray:
+    """The monotonic rational-quadratic spline between -5 and 5 (Durkan et al. 2019, 1906.04032, eq. 4), with zuko's map
+    from real numbers to widths, heights and derivatives, which bounds them: (M, 3 K - 1) and (M,) -> (M,)."""
+    bins, least = (raw.shape[-1] + 1) // 3, np.log(1e-3)
+    sizes = raw[:, : 2 * bins].reshape(-1, 2, bins)
+    sizes = special.softmax(sizes / (1 + abs(2 * sizes / least)), -1)
+    knots = 10 * np.concatenate([np.zeros((len(raw), 2, 1)), sizes.cumsum(-1)], -1) - 5
+    inner = raw[:, 2 * bins :]
+    slopes = np.pad(np.exp(inner / (1 + abs(inner / least))), ((0, 0), (1, 1)), constant_values=1)
+    bin_of = (e[:, None] > knots[:, 0, 1:-1]).sum(-1)[:, None]
+    (x0, y0), (x1, y1) = (np.take_along_axis(knots, (bin_of + i)[:, None], -1)[..., 0].T for i in (0, 1))
+    d0, d1 = (np.take_along_axis(slopes, bin_of + i, -1)[:, 0] for i in (0, 1))
+    s, xi = (y1 - y0) / (x1 - x0), (np.clip(e, -5, 5) - x0) / (x1 - x0)
+    inside = s * xi**2 + d0 * xi * (1 - xi)
+    inside = y0 + (y1 - y0) * inside / (s + (d1 + d0 - 2 * s) * xi * (1 - xi))
+    return np.where(abs(e) < 5, inside, e)
+
+
+def zuko_forward(guide: AmortizedGuide, p: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """The spline flow's draws from its noise, (M, L) -> (M, L)."""
+    dim = guide.latent_dim
+    u, context = noise, p[2 * dim :]
+    for flow in guide.flows:
+        h = np.broadcast_to(context, (len(u), len(context)))
+        h = np.concatenate([u, h], -1) if dim > 1 else h
+        for number, layer in enumerate(part for part in flow.hyper if hasattr(part, "weight")):
+            h = np.tanh(h) if number else h
+            weight = layer.weight * getattr(layer, "mask", 1)
+            h = h @ weight.detach().numpy().T + layer.bias.detach().numpy()
+        raw = h.reshape(len(u), dim, -1)
+        u = np.stack([spline(raw[:, latent], u[:, latent]) for latent in range(dim)], -1)
+    return p[:dim] + softplus_scale(p[dim : 2 * dim]) * u
+
+
+# Of the flows, what they do to their noise.
+FORWARD: dict[str, Density] = {"flow": flow_forward, "zuko": zuko_forward}
+
+
 def grid(dim: int, reach: float = 6.0, step: float = 0.04) -> tuple[np.ndarray, np.ndarray]:
     """Nodes (M, dim) and weights (M,) of the trapezoidal rule after z = sinh(t): dense in the middle, far in the
     tails."""
@@ -156,9 +199,9 @@ def grid(dim: int, reach: float = 6.0, step: float = 0.04) -> tuple[np.ndarray, 
 def expectation(name: str, guide: AmortizedGuide, p: np.ndarray, f: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """E[f(z)] under the posterior with parameters p (P,), by quadrature; f: (M, L) -> (M,) or (M, F)."""
     z, weights = grid(guide.latent_dim, 10.0 if "student" in name else 6.0)
-    if name == "flow":
+    if name in FORWARD:
         density = stats.norm.logpdf(z).sum(-1)
-        z = flow_forward(guide, p, z)
+        z = FORWARD[name](guide, p, z)
     else:
         density = DENSITIES[name](guide, p, z)
     values = f(z)
