@@ -52,7 +52,8 @@ def _ranked(nats: Mapping[str, np.ndarray], labels: Mapping[str, str]) -> xr.Dat
     n = min(common_images(values, values) for values in nats.values())
     names = sorted(nats, key=lambda name: -float(nats[name][:n].mean()))
     sums = [mean_and_stderr(nats[name][:n]) for name in names]
-    gaps = [mean_and_stderr(nats[name][:n] - nats[names[0]][:n]) for name in names]
+    with np.errstate(invalid="ignore"):  # an image that is impossible under both, at -inf, has no difference: NaN
+        gaps = [mean_and_stderr(nats[name][:n] - nats[names[0]][:n]) for name in names]
     columns = {
         "rank": list(range(len(names))),
         "log_evidence": [n * mean for mean, _ in sums],

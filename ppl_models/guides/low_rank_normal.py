@@ -14,6 +14,10 @@ from .amortized import AmortizedGuide
 from .full_rank_normal import FullPrecision, full_precision
 
 
+# Variance of its own that a latent keeps, as a share of what it has in common with others.
+FLOOR = 1e-5
+
+
 class _Normal(FullPrecision, dist.LowRankMultivariateNormal):
     """N(mu, W W^T + diag d)."""
 
@@ -48,8 +52,11 @@ class LowRankNormal(AmortizedGuide):
         return (2 + self.columns) * self.latent_dim
 
     def family(self, parameters: Tensor) -> TorchDistribution:
-        """N(mu, W W^T + diag d) with d = (softplus(s + log(e - 1)) + 1e-5)^2: (..., P) -> event shape (L,)."""
+        """N(mu, W W^T + diag d) with d_l = (softplus(s_l + log(e - 1)) + 1e-5)^2 + 1e-5 |w_l|^2, w_l the rows of W:
+        (..., P) -> event shape (L,)."""
         dim, parameters = self.latent_dim, at_least_float32(parameters)
         loc, raw, factor = parameters.split([dim, dim, dim * self.columns], -1)
         with full_precision(parameters):  # the distribution multiplies matrices as soon as it is made
-            return _Normal(loc, factor.unflatten(-1, (dim, self.columns)), to_scale(raw).square())
+            factor = factor.unflatten(-1, (dim, self.columns))
+            # I + W^T D^-1 W is factored: in float32 the I is lost beside entries above 1e7.
+            return _Normal(loc, factor, to_scale(raw).square() + FLOOR * factor.square().sum(-1))

@@ -74,7 +74,8 @@ def full_rank(guide: AmortizedGuide, p: np.ndarray, z: np.ndarray) -> np.ndarray
 def low_rank(guide: AmortizedGuide, p: np.ndarray, z: np.ndarray) -> np.ndarray:
     dim = guide.latent_dim
     factor = p[2 * dim :].reshape(dim, -1)
-    covariance = factor @ factor.T + np.diag(softplus_scale(p[dim : 2 * dim]) ** 2)
+    own = softplus_scale(p[dim : 2 * dim]) ** 2 + 1e-5 * (factor**2).sum(-1)
+    covariance = factor @ factor.T + np.diag(own)
     return np.atleast_1d(stats.multivariate_normal(p[:dim], covariance).logpdf(z))
 
 
