@@ -13,7 +13,6 @@ from ..errors import InvalidInput
 from .amortized import AmortizedGuide
 from .full_rank_normal import FullPrecision, full_precision
 
-
 # Variance of its own that a latent keeps, as a share of what it has in common with others.
 FLOOR = 1e-5
 

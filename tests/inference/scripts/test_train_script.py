@@ -79,7 +79,8 @@ def test_history(name, runs) -> None:
     assert [record["epoch"] for record in records] == [1, 2]
     assert [record["updates"] for record in records] == [3, 6]  # 40 images in batches of 15
     value = "valid_score" if name == "autoencoder" else "valid_log_evidence"
-    watched = {"rate", "rate_claim", "active_units"} if json.loads((runs / name / "config.json").read_text())["latents"] else set()
+    latents = json.loads((runs / name / "config.json").read_text())["latents"]
+    watched = {"rate", "rate_claim", "active_units"} if latents else set()
     for record in records:
         assert set(record) == watched | {
             "epoch", "updates", "seconds", "images_per_second", "train_loss", "train_loss_name", value,
