@@ -80,8 +80,8 @@ def study(folders):
 def test_points_are_means_over_their_seeds(study) -> None:
     (grid,) = read_sweeps(read_study(study))
     assert grid.sides == ("window", "depth")
-    np.testing.assert_allclose(grid.table("rate", {}), [[7.0, 3.5], [2.0, 1.0], [0.1, math.nan]])
-    np.testing.assert_allclose(grid.table("information_lower", {})[:2], [[3.5, 1.75], [1.0, 0.5]])
+    np.testing.assert_allclose(grid.table("rate", {}), [[7.0, 3.0], [2.0, 1.0], [0.1, math.nan]])
+    np.testing.assert_allclose(grid.table("information_lower", {})[:2], [[3.5, 1.5], [1.0, 0.5]])
     np.testing.assert_allclose(grid.table("log_evidence", {})[0], [-12, -13])
     np.testing.assert_allclose(grid.table("active_units", {})[:, 0], [2, 2, 0])
     by = {(p.values["window"], p.values["depth"]): p for p in grid.points}
@@ -109,7 +109,7 @@ def test_a_map_has_the_numbers_in_their_cells_and_a_cross_for_none(study) -> Non
     (grid,) = read_sweeps(read_study(study))
     rate, active, _, evidence = sweep_figure(grid, {}).axes
     cells = {(round(t.get_position()[1]), round(t.get_position()[0])): t.get_text() for t in rate.texts}
-    assert cells == {(0, 0): "7.00", (0, 1): "3.50", (1, 0): "2.00", (1, 1): "1.00", (2, 0): "0.10", (2, 1): "\u00d7"}
+    assert cells == {(0, 0): "7.00", (0, 1): "3.00", (1, 0): "2.00", (1, 1): "1.00", (2, 0): "0.10", (2, 1): "\u00d7"}
     assert [label.get_text() for label in rate.get_xticklabels()] == ["1", "2"]
     assert [label.get_text() for label in rate.get_yticklabels()] == ["1", "3", "15"]
     assert (rate.get_ylabel(), rate.get_xlabel()) == ("window", "depth")
