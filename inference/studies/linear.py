@@ -72,7 +72,7 @@ def predicted_curvature(eigenvalues: Tensor, variance: float) -> float:
     Along an eigenvector, W = a u and E[z | x] = v u^T (x - b) / sqrt(lambda) change the ELBO by a v sqrt(lambda) /
     sigma^2 - a^2 / (2 sigma^2) - v^2 / 2 to second order. Its Hessian is negative definite exactly where lambda <
     sigma^2: the collapsed point becomes a maximum as sigma^2 passes the largest eigenvalue (Lucas et al. 2019, section
-    4.1, in the guide's parameters too).
+    4.1, in the guide's parameters too). Far beyond that edge the guide's scales, not these two, are the flattest.
     """
     noise = 1 / variance
     return float((-(noise + 1) + math.sqrt((noise + 1) ** 2 - 4 * noise * (1 - eigenvalues[0].item() / variance))) / 2)

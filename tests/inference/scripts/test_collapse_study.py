@@ -111,6 +111,15 @@ def test_a_sweep_that_cannot_be_made_writes_nothing(arguments, sweep_file, tmp_p
     assert not (tmp_path / "out").exists()
 
 
+def test_a_cluster_that_does_not_answer_is_told_before_anything_is_written(
+    arguments, tmp_path, expect_refused, monkeypatch
+) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("inference.studies.pools.SECONDS_TO_CONNECT", 1)
+    expect_refused("study", [*arguments, "--dask", "tcp://127.0.0.1:1"], "--dask", "no Dask scheduler")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_of_another_sweep_is_refused(tiny, tmp_path) -> None:
     out, data = tmp_path / "out", load_data(str(tiny), None)
     one, other = (Sweep("s", "vae", {"latent_dim": [2, size]}) for size in (3, 4))
