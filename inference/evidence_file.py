@@ -4,7 +4,6 @@ others."""
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from ppl_models.errors import InvalidInput
 
 from .claims import Claim
 from .estimators import Estimate
+from .netcdf import read_netcdf, write_netcdf
 
 PER_IMAGE = ("log_evidence", "stderr", "ess", "pareto_k")
 # Columns that are there only if an estimator gives them: of annealing.
@@ -133,9 +133,7 @@ def write_evidence(
     kept = {key: value for key, value in kept.items() if value}
     # The encoding of a file that was read would cut longer words to the width of its own.
     merged = merged.drop_encoding().sortby("image").assign_attrs({**attrs, **kept, **settings})
-    temporary = path.with_suffix(".tmp")
-    merged.to_netcdf(temporary, engine="h5netcdf")
-    os.replace(temporary, path)
+    write_netcdf(path, merged)
     return merged
 
 
@@ -153,8 +151,4 @@ def read_evidence(path: Path) -> xr.Dataset:
     Raises:
         InvalidInput: if it is no netCDF file.
     """
-    try:
-        with xr.open_dataset(path, engine="h5netcdf") as dataset:
-            return dataset.load()
-    except (OSError, ValueError) as error:
-        raise InvalidInput("evidence", str(path), "cannot be read", "replace it with --overwrite") from error
+    return read_netcdf(path, "evidence")

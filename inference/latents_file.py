@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from .estimators import evaluation_mode
 from .image_files import compact
+from .netcdf import write_netcdf
 from .randomness import keyed_noise
 from .weights import sum_of_sites, traces
 
@@ -57,9 +57,7 @@ def write_latents(
     }
     note = "posterior: independent guide draws, no Markov chain; nats; z is not comparable across seeds"
     tree = xr.DataTree.from_dict({name: group.assign_attrs(note=note) for name, group in groups.items()})
-    temporary = path.with_suffix(".tmp")
-    tree.to_netcdf(temporary, engine="h5netcdf")
-    os.replace(temporary, path)
+    write_netcdf(path, tree)
     return stacked["mean"].float().mean(0)
 
 

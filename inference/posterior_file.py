@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from .estimators import evaluation_mode
 from .image_files import compact
 from .latents_file import event_dim
+from .netcdf import write_netcdf
 from .nuts import Chains
 from .randomness import keyed_noise
 from .weights import traces
@@ -58,9 +58,7 @@ def posterior_tree(
 
 def write_posterior(path: Path, tree: xr.DataTree) -> None:
     """Write the file whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    tree.to_netcdf(temporary, engine="h5netcdf")
-    os.replace(temporary, path)
+    write_netcdf(path, tree)
 
 
 def _group(arrays: Mapping[str, Tensor | np.ndarray], index: Sequence[int]) -> xr.Dataset:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import nn
 from ppl_models.program import HasLogProb
 
 from ..claims import Claim
+from ..netcdf import write_netcdf
 from .ranks import Ranks
 from .verdicts import FAMILY_WISE, NOTHING_FOUND, Verdicts
 
@@ -64,9 +64,7 @@ def as_dataset(program: nn.Module, ranks: Ranks, verdicts: Verdicts, attrs: Mapp
 
 def write_calibration(path: Path, dataset: xr.Dataset) -> None:
     """Write the file whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    dataset.to_netcdf(temporary, engine="h5netcdf")
-    os.replace(temporary, path)
+    write_netcdf(path, dataset)
 
 
 def summary(dataset: xr.Dataset) -> str:

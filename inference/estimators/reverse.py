@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from torch import Tensor, nn
 
@@ -76,8 +75,12 @@ class _Bound(Estimator):
 
     def __init__(self, reverse: ReverseAnnealedImportance, latents: dict[str, Tensor]) -> None:
         self.name, self.num_particles, self.claim = reverse.name, reverse.num_particles, reverse.claim
-        self.modules, self.estimate = reverse.modules, partial(reverse.from_latents, latents=dict(latents))
+        self.reverse, self.latents = reverse, dict(latents)
+
+    def modules(self) -> tuple[nn.Module, ...]:
+        """Those of the reverse estimator."""
+        return self.reverse.modules()
 
     def estimate(self, program: nn.Module, x: Tensor, index: Sequence[int]) -> Estimate:
-        """Replaced in ``__init__``."""
-        raise NotImplementedError
+        """The reverse estimator's bound, from these latents."""
+        return self.reverse.from_latents(program, x, index, self.latents)

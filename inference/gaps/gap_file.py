@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ppl_models.errors import InvalidInput
-
+from ..netcdf import read_netcdf, write_netcdf
 from .decompose import Gap
 from .settings import GapSettings
 
@@ -49,9 +47,7 @@ def as_dataset(
 
 def write_gap(path: Path, dataset: xr.Dataset) -> None:
     """Write the file whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    dataset.to_netcdf(temporary, engine="h5netcdf")
-    os.replace(temporary, path)
+    write_netcdf(path, dataset)
 
 
 def read_gap(path: Path) -> xr.Dataset:
@@ -60,8 +56,4 @@ def read_gap(path: Path) -> xr.Dataset:
     Raises:
         InvalidInput: if it is no netCDF file.
     """
-    try:
-        with xr.open_dataset(path, engine="h5netcdf") as dataset:
-            return dataset.load()
-    except (OSError, ValueError) as error:
-        raise InvalidInput("--gap", str(path), "cannot be read", "replace it with --overwrite") from error
+    return read_netcdf(path, "--gap")

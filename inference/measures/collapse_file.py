@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import xarray as xr
 
 from ..data import ImageData
 from ..evidence_file import attributes
+from ..netcdf import write_netcdf
 from ..run import Run
 from .collapse import check_latents, measure_collapse
 
@@ -18,9 +18,7 @@ from .collapse import check_latents, measure_collapse
 def write_collapse(path: Path, measures: xr.Dataset, attrs: Mapping[str, Any]) -> xr.Dataset:
     """Write what ``measure_collapse`` found, with whose it is (``evidence_file.attributes``), whole or not at all."""
     dataset = measures.assign_attrs({**measures.attrs, **attrs})
-    temporary = path.with_suffix(".tmp-collapse")
-    dataset.to_netcdf(temporary, engine="h5netcdf")
-    os.replace(temporary, path)
+    write_netcdf(path, dataset)
     return dataset
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ppl_models.programs import LinearVAE
 
 from ..data import load_data
 from ..measures import THRESHOLD
+from ..netcdf import write_netcdf
 from ..objectives import LinearElbo
 
 FOLDER, FILE = "linear", "linear.nc"
@@ -247,5 +247,4 @@ def make(name: str, data: str, data_dir: Path | None, out: Path, budget: str) ->
     found = measure_linear(x, levels, RESTARTS[budget], LATENTS[budget]).assign_attrs(attrs)
     folder = out / FOLDER / name
     folder.mkdir(parents=True, exist_ok=True)
-    found.to_netcdf(folder / f"{FILE}.tmp", engine="h5netcdf")
-    os.replace(folder / f"{FILE}.tmp", folder / FILE)
+    write_netcdf(folder / FILE, found)

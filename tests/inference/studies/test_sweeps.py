@@ -125,7 +125,9 @@ def test_every_built_in_point_can_be_trained(tmp_path: Path) -> None:
     plan = Plan("collapse", "", (), (0,), "digits", None, tmp_path / "out", "quick", False, False)
     for sweep in built_in("quick", 8):
         for member in (sweep.members()[0], sweep.members()[-1]):
-            prepare(job_of(plan, data, member, 0, member.name))
+            config = prepare(job_of(plan, data, member, 0, member.name)).config
+            assert config["recipe"] == sweep.recipe
+            assert config["data"] == "digits"
 
 
 def test_a_sweep_of_another_objective_has_its_options() -> None:
