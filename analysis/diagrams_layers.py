@@ -9,24 +9,38 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from analysis.diagrams import Traced, panel_width
-from analysis.layer_stacks import FAMILIES, OTHER, SLIM, Box, align, links_of, stack_of
+from analysis.layer_stacks import FAMILIES, OTHER, SLIM, Box, align, links_of, stack_of, tables_of
 from analysis.style import INK, MUTED, OBSERVED, PAPER, new_figure
+
+TABLES_SHOWN = 3  # lines under a stack for parameters that nothing passes through
 
 
 def layer_figure(programs: Sequence[Traced]) -> Figure:
-    """The stacks of all programs from x (top) to what they say about x (bottom)."""
+    """The stacks of all programs from x (top) to what they say about x (bottom), under each the tables beside them."""
     stacks = [stack_of(program) for program in programs]
     rows = align(stacks)
+    below = [_table_lines(program) for program in programs]
     height = 1 + max(max(places) for places in rows)
+    room = 0.55 * max(len(lines) for lines in below)
     columns = len(programs)
-    figure = new_figure(max(2.4, panel_width(columns)) * columns, 0.36 * height + 0.75)
+    figure = new_figure(max(2.4, panel_width(columns)) * columns, 0.36 * (height + room) + 0.75)
     panels = figure.subplots(1, columns, squeeze=False)[0]
-    for axes, program, stack, places in zip(panels, programs, stacks, rows, strict=True):
-        axes.set(xlim=(0, 10), ylim=(height - 0.4, -0.6))
+    for axes, program, stack, places, lines in zip(panels, programs, stacks, rows, below, strict=True):
+        axes.set(xlim=(0, 10), ylim=(height + room - 0.4, -0.6))
         axes.set_axis_off()
         axes.set_title(program.name, loc="center", fontsize=9.5)
         _draw(axes, stack, places, links_of(program))
+        for number, line in enumerate(lines):
+            axes.text(5, height - 0.2 + 0.55 * number, line, ha="center", va="center", fontsize=7, color=MUTED)
     return figure
+
+
+def _table_lines(program: Traced) -> list[str]:
+    """What stands under a stack: its first tables, and how many more there are."""
+    lines = [f"+ {line}" for line in tables_of(program)]
+    if len(lines) <= TABLES_SHOWN:
+        return lines
+    return [*lines[: TABLES_SHOWN - 1], f"+ {len(lines) - TABLES_SHOWN + 1} more tables"]
 
 
 def _draw(axes: Axes, stack: Sequence[Box], places: Sequence[int], links: Sequence[Box]) -> None:

@@ -22,6 +22,8 @@ FAMILIES = {
 }
 SLIM = ("activation", "dropout")  # layers without sizes of their own
 OTHER = "#e3ddd3"
+_TABLE = "Parameter"  # parameters that no tensor passes through: a prior's means, the scale of all pixels
+_ENCODER = "autoencoder.encoder."  # of an autoencoder that became a density: the one encoder that lies in a program
 _RESTRICTED = ("Masked", "Causal")  # the same layer with connections removed, so that no pixel sees a later one
 
 
@@ -129,7 +131,18 @@ def _likeness(left: Box | None, right: Box) -> int:
 
 
 def _layers(part: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
-    return list((part or {}).get("layers", []))
+    return [layer for layer in (part or {}).get("layers", []) if layer["type"] != _TABLE]
+
+
+def tables_of(program: Traced) -> list[str]:
+    """The parameters that nothing passes through, as lines ``prior.means 8x16``, the program's before the guide's."""
+    lines = []
+    for part in ("program", "guide"):
+        for layer in (program.structure.get(part) or {}).get("layers", []):
+            if layer["type"] == _TABLE:
+                size = "\N{MULTIPLICATION SIGN}".join(str(length) for length in layer["output"])
+                lines.append(f"{layer['path']} {size}".strip())
+    return lines
 
 
 def stack_of(program: Traced) -> list[Box]:
@@ -143,7 +156,8 @@ def stack_of(program: Traced) -> list[Box]:
         code = _variable("code", str(_width(encoder)), "code")
         output = _variable(r"$\hat{x}$", "no distribution", "output")
     elif program.latents:
-        encoder, decoder = guide, own
+        encoder = [*(layer for layer in own if layer["path"].startswith(_ENCODER)), *guide]
+        decoder = [layer for layer in own if layer not in encoder]
         names = ", ".join(site["name"] for site in program.latents)
         sizes = ", ".join(str(length) for site in program.latents for length in site["shape"])
         code = _variable(f"${names}$", sizes, "code")

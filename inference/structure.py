@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ppl_models.autoencoder import REASON, NotADensity
 from ppl_models.distributions import Autoregressive, MixtureOfOrders
 from ppl_models.program import LatentProgram, TractableProgram
+from ppl_models.programs import AutoencoderDensity
 
 from .estimators.base import evaluation_mode
 from .randomness import keyed_noise
@@ -76,7 +77,12 @@ def describe_one(module: nn.Module, images: Tensor) -> dict[str, Any]:
 
 
 def score(module: nn.Module, images: Tensor) -> None:
-    """Run a Pyro program and the densities of its sites: a net inside a distribution runs only when it is scored."""
+    """Run a Pyro program and the densities of its sites: a net inside a distribution runs only when it is scored.
+
+    The encoder of an autoencoder that became a density has no part in p(x, z) and is still a part of the program.
+    """
+    if isinstance(module, AutoencoderDensity):
+        module.autoencoder(images)
     poutine.trace(module).get_trace(images).compute_log_prob()
 
 
@@ -84,7 +90,8 @@ def layers_of(module: nn.Module, call: Any) -> list[dict[str, Any]]:
     """The layers in the order in which ``call`` first runs them, with the sizes that pass through them.
 
     A layer is a module without parts, or one with parameters of its own beside its parts, of which it then counts those
-    alone. A layer that runs several times is listed once.
+    alone. A layer that runs several times is listed once. Parameters that no tensor passes through, such as a prior's
+    means or the scale of all pixels, follow as tables: of type ``Parameter``, without input, their shape the output.
     """
     layers: dict[str, dict[str, Any]] = {}
 
@@ -107,7 +114,17 @@ def layers_of(module: nn.Module, call: Any) -> list[dict[str, Any]]:
     finally:
         for handle in handles:
             handle.remove()
-    return list(layers.values())
+    return [*layers.values(), *tables_of(module, set(layers))]
+
+
+def tables_of(module: nn.Module, layers: set[str]) -> list[dict[str, Any]]:
+    """The parameters that lie in none of the layers at these paths."""
+    tables = []
+    for path, parameter in module.named_parameters():
+        if path.rpartition(".")[0] not in layers:
+            sizes = {"input": [], "output": list(parameter.shape)}
+            tables.append({"path": path, "type": "Parameter", **sizes, "parameters": parameter.numel()})
+    return tables
 
 
 def generation_of(program: nn.Module) -> dict[str, Any]:

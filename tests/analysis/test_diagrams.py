@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -16,9 +17,15 @@ FIGURES = (diagrams.graph_figure, diagrams_layers.layer_figure, diagrams_generat
 
 
 @pytest.fixture(scope="module")
-def programs(make_comparison, tmp_path_factory):
+def traced(make_comparison, tmp_path_factory):
     study = read_study(make_comparison(tmp_path_factory.mktemp("study"), seeds=1, images=10))
     return diagrams.traced_programs(study)[:3]
+
+
+@pytest.fixture
+def programs(traced):
+    """Copies: a test may change what was traced."""
+    return copy.deepcopy(traced)
 
 
 def patches(axes, kind: type) -> list:
@@ -81,6 +88,43 @@ def test_layers_of_one_family_lie_on_one_line(programs) -> None:
     assert made == sorted(set(made))
     families = {row: box.family for row, box in zip(vae, stacks[1], strict=True)}
     assert all(families[row] == box.family for row, box in zip(made, stacks[0], strict=True))
+
+
+def table(path, *shape):
+    size = math.prod(shape)
+    return {"path": path, "type": "Parameter", "input": [], "output": list(shape), "parameters": size}
+
+
+def test_tables_stand_under_the_stack(programs) -> None:
+    """Nothing passes through them: they are no boxes, on no line, and no layers that programs share."""
+    plain = [layer_stacks.stack_of(program) for program in programs]
+    shared = layer_stacks.shared_parts(programs)
+    vae = programs[1]
+    vae.structure["program"]["layers"].append(table("prior.means", 8, 16))
+    vae.structure["guide"]["layers"].append(table("log_sigma"))
+    assert layer_stacks.tables_of(vae) == ["prior.means 8\N{MULTIPLICATION SIGN}16", "log_sigma"]
+    assert [layer_stacks.stack_of(program) for program in programs] == plain
+    assert layer_stacks.shared_parts(programs) == shared
+    texts = [[text.get_text() for text in axes.texts] for axes in diagrams_layers.layer_figure(programs).axes]
+    assert "+ prior.means 8\N{MULTIPLICATION SIGN}16" in texts[1]
+    assert not any(text.startswith("+") for text in [*texts[0], *texts[2]])
+
+
+def test_many_tables_are_counted(programs) -> None:
+    programs[1].structure["program"]["layers"] += [table(f"t{n}", 2) for n in range(5)]
+    texts = [text.get_text() for text in diagrams_layers.layer_figure([programs[1]]).axes[0].texts]
+    assert [text for text in texts if text.startswith("+")] == ["+ t0 2", "+ t1 2", "+ 3 more tables"]
+
+
+def test_an_encoder_in_the_program_stands_above_the_code(programs) -> None:
+    """An autoencoder that became a density: its guide runs the program's encoder and has no layers."""
+    vae = programs[1]
+    encoder, vae.structure["guide"]["layers"] = vae.structure["guide"]["layers"], []
+    parts = [box.part for box in layer_stacks.stack_of(vae)]
+    for layer in encoder:
+        layer["path"] = f"autoencoder.{layer['path']}"
+    vae.structure["program"]["layers"] = [*encoder, *vae.structure["program"]["layers"]]
+    assert [box.part for box in layer_stacks.stack_of(vae)] == ["input", *["encoder"] * len(encoder), *parts[1:]]
 
 
 def test_more_layers_than_rows_make_more_rows(programs) -> None:
