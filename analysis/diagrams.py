@@ -8,7 +8,7 @@ sample. Nothing here knows a program by name: what is drawn is what was traced.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -21,17 +21,33 @@ from analysis.diagram_parts import arrow, node, plate
 from analysis.runs import Study
 from analysis.style import INK, MUTED, OBSERVED, PAPER, new_figure
 
+COLUMNS = 4  # panels in a row
+TITLE_NAMES = 2
 CHAIN_SHOWN = 3  # pixels drawn at the start of an autoregressive chain, before the dots
 _PLATE = (0.4, 0.6, 9.2, 9.0)  # x, y, width, height on the 10 x 10 canvas of a panel
 
 
 @dataclass(frozen=True)
 class Traced:
-    """A member's name, its traced structure, and the geometry (C, H, W) of its images."""
+    """Members of one traced structure: their names, the structure, and the geometry (C, H, W) of their images.
 
-    name: str
+    Training may differ and the structure be the same: cures and seeds of one program need one drawing.
+    """
+
+    names: tuple[str, ...]
     structure: Mapping[str, Any]
     shape: tuple[int, int, int]
+
+    @property
+    def name(self) -> str:
+        """All names, as text."""
+        return ", ".join(self.names)
+
+    @property
+    def title(self) -> str:
+        """The names as a panel has room for them: two, and how many more."""
+        more = len(self.names) - TITLE_NAMES
+        return ", ".join(self.names[:TITLE_NAMES]) + (f"\nand {more} more" if more > 0 else "")
 
     @property
     def kind(self) -> str:
@@ -50,27 +66,47 @@ class Traced:
 
 
 def traced_programs(study: Study) -> list[Traced]:
-    """The first run of each member that has a traced structure."""
-    found = []
+    """The structures of the members' first runs that have one, each with the members that share it."""
+    found: list[Traced] = []
     for member in study.members:
         run = next((run for run in member.runs if run.structure is not None), None)
-        if run is not None:
-            channels, height, width = (int(size) for size in run.config["shape"])
-            found.append(Traced(member.name, run.structure, (channels, height, width)))
+        if run is None:
+            continue
+        channels, height, width = (int(size) for size in run.config["shape"])
+        new = Traced((member.name,), run.structure, (channels, height, width))
+        for place, other in enumerate(found):
+            if (other.structure, other.shape) == (new.structure, new.shape):
+                found[place] = replace(other, names=(*other.names, member.name))
+                break
+        else:
+            found.append(new)
     return found
+
+
+def panels(programs: Sequence[Traced], height: float, extra: float = 0.0) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel per program, four in a row, axes hidden.
+
+    Args:
+        programs: what the panels are of.
+        height: of a row, in inches; 0 for as high as a panel is wide.
+        extra: height beside the rows.
+    """
+    columns = min(COLUMNS, len(programs))
+    rows = -(-len(programs) // columns)
+    width = panel_width(columns)
+    figure = new_figure(width * columns, (height or width) * rows + extra)
+    found = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for axes in found:
+        axes.set_axis_off()
+    return figure, found[: len(programs)]
 
 
 def graph_figure(programs: Sequence[Traced]) -> Figure:
     """Each program and its guide in plate notation, side by side, four in a row."""
-    columns = min(4, len(programs))
-    width = panel_width(columns)
-    rows = -(-len(programs) // columns)
-    figure = new_figure(width * columns, width * rows + (0.75 if columns > 1 else 1.05))
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in panels:
+    columns = min(COLUMNS, len(programs))
+    figure, drawn = panels(programs, 0, 0.75 if columns > 1 else 1.05)
+    for axes, program in zip(drawn, programs, strict=True):
         axes.set(xlim=(0, 10), ylim=(0, 10), aspect="equal")
-        axes.set_axis_off()
-    for axes, program in zip(panels, programs, strict=False):
         axes.set_title(_title(program), loc="center", fontsize=9.5)
         _graph(axes, program)
     figure.legend(handles=_legend(programs), loc="outside lower center", ncols=5 if columns > 1 else 2, fontsize=8)
@@ -85,8 +121,9 @@ def panel_width(columns: int) -> float:
 def _title(program: Traced) -> str:
     name = str(program.structure["program"].get("name", ""))
     guide = program.structure.get("guide")
-    second = f"{name} with guide {guide['name']}" if guide else name
-    return program.name if second.lower() == program.name.lower() else f"{program.name}\n{second}"
+    if guide:
+        return f"{program.title}\n{name}\nguide {guide['name']}"  # a line each: panels are narrow
+    return program.title if name.lower() == program.title.lower() else f"{program.title}\n{name}"
 
 
 def _graph(axes: Axes, program: Traced) -> None:

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from analysis.diagram_parts import node
-from analysis.diagrams import Traced, panel_width
-from analysis.style import INK, MUTED, OBSERVED, PAPER, RULE, new_figure
+from analysis.diagrams import Traced, panels
+from analysis.style import INK, MUTED, OBSERVED, PAPER, RULE
 
 
 def how_it_samples(program: Traced) -> str:
@@ -31,14 +31,10 @@ def how_it_samples(program: Traced) -> str:
 
 def generation_figure(programs: Sequence[Traced]) -> Figure:
     """The way to a sample, side by side; the ordering is shown as the time at which each pixel is drawn."""
-    width = panel_width(len(programs))
-    figure = new_figure(width * len(programs), width + 0.55)
-    panels = figure.subplots(1, len(programs), squeeze=False)[0]
-    for axes in panels:
+    figure, drawn = panels(programs, 0, 0.55)
+    for axes, program in zip(drawn, programs, strict=True):
         axes.set(xlim=(0, 10), ylim=(0, 10), aspect="equal")
-        axes.set_axis_off()
-    for axes, program in zip(panels, programs, strict=False):
-        axes.set_title(program.name, loc="center", fontsize=9.5)
+        axes.set_title(program.title, loc="center", fontsize=9.5)
         if program.kind == "autoregressive":
             _ordering(axes, program)
         else:

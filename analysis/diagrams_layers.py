@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from analysis.diagrams import Traced, panel_width
+from analysis.diagrams import Traced, panels
 from analysis.layer_stacks import FAMILIES, OTHER, SLIM, Box, align, links_of, stack_of, tables_of
-from analysis.style import INK, MUTED, OBSERVED, PAPER, new_figure
+from analysis.style import INK, MUTED, OBSERVED, PAPER
 
 TABLES_SHOWN = 3  # lines under a stack for parameters that nothing passes through
 
@@ -22,13 +22,10 @@ def layer_figure(programs: Sequence[Traced]) -> Figure:
     below = [_table_lines(program) for program in programs]
     height = 1 + max(max(places) for places in rows)
     room = 0.55 * max(len(lines) for lines in below)
-    columns = len(programs)
-    figure = new_figure(max(2.4, panel_width(columns)) * columns, 0.36 * (height + room) + 0.75)
-    panels = figure.subplots(1, columns, squeeze=False)[0]
-    for axes, program, stack, places, lines in zip(panels, programs, stacks, rows, below, strict=True):
+    figure, drawn = panels(programs, 0.36 * (height + room) + 0.75)
+    for axes, program, stack, places, lines in zip(drawn, programs, stacks, rows, below, strict=True):
         axes.set(xlim=(0, 10), ylim=(height + room - 0.4, -0.6))
-        axes.set_axis_off()
-        axes.set_title(program.name, loc="center", fontsize=9.5)
+        axes.set_title(program.title, loc="center", fontsize=9.5)
         _draw(axes, stack, places, links_of(program))
         for number, line in enumerate(lines):
             axes.text(5, height - 0.2 + 0.55 * number, line, ha="center", va="center", fontsize=7, color=MUTED)

@@ -57,7 +57,7 @@ def shared_parts(programs: Sequence[Traced]) -> list[str]:
     counts: dict[str, dict[str, list[str]]] = {}
     for program in programs:
         for layer in [*_layers(program.structure.get("guide")), *_layers(program.structure["program"])]:
-            counts.setdefault(family_of(layer["type"]), {}).setdefault(program.name, []).append(layer["type"])
+            counts.setdefault(family_of(layer["type"]), {}).setdefault(_users(program), []).append(layer["type"])
     sentences = []
     for family, users in counts.items():
         if len(users) < 2:
@@ -68,6 +68,10 @@ def shared_parts(programs: Sequence[Traced]) -> list[str]:
             parts.append(f"{name} {len(kinds)}" + (f" ({masked} masked)" if masked else ""))
         sentences.append(f"{family} layers: {', '.join(parts)}")
     return sentences
+
+
+def _users(program: Traced) -> str:
+    return program.name if len(program.names) == 1 else f"each of {program.name}:"
 
 
 def align(stacks: Sequence[Sequence[Box]]) -> list[list[int]]:

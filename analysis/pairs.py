@@ -32,6 +32,14 @@ class Judgement:
         """The verdicts about ``runs`` or about ``methods``."""
         return tuple(verdict for verdict in self.verdicts if verdict.scope == scope)
 
+    @property
+    def incomparable_by_reason(self) -> dict[str, list[str]]:
+        """The pairs that must not be compared, by the reason: studies of many members have dozens for the same one."""
+        found: dict[str, list[str]] = {}
+        for pair, reason in self.incomparable:
+            found.setdefault(reason, []).append(pair)
+        return found
+
 
 def judge_study(study: Study) -> Judgement:
     """Verdicts on every pair of members: run against run of the same seed, and method against method over seeds.

@@ -25,6 +25,7 @@ from analysis.sections import SECTIONS, Findings
 from analysis.sections_gap import gap_lines
 
 TEMPLATES = Path(__file__).parent / "templates"
+PAIRS_NAMED = 3
 
 
 def find(study: Study) -> Findings:
@@ -69,11 +70,17 @@ def summary(findings: Findings) -> list[str]:
     lines = [f"runs: {headline.sentence}" for headline in headlines(judgement.of_scope("runs"))]
     lines += [f"methods: {verdict.sentence}" for verdict in judgement.of_scope("methods")]
     lines += [f"refused: {name}: {reason}" for name, reason in judgement.without_numbers]
-    lines += [f"refused: {pair}: {reason}" for pair, reason in judgement.incomparable]
+    lines += [f"refused: {_some(pairs)}: {reason}" for reason, pairs in judgement.incomparable_by_reason.items()]
     if len(findings.study.members) > 1:
         lines.append(findings.ranking.sentence)
     lines += gap_lines(findings.study)
     return [" ".join(line.split()) for line in lines]
+
+
+def _some(pairs: Sequence[str]) -> str:
+    """The first few pairs, and how many more there are: the page has them all."""
+    more = len(pairs) - PAIRS_NAMED
+    return "; ".join(pairs[:PAIRS_NAMED]) + (f"; {more} more" if more > 0 else "")
 
 
 def write_report(folder: Path, out: Path | None = None) -> tuple[Path, Findings]:

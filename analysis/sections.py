@@ -21,6 +21,7 @@ from analysis.sections_gap import gap_findings
 from analysis.sections_guide import calibrations, posteriors, weight_tails
 from analysis.sections_latent import latent_codes
 from analysis.sections_ranking import ranked
+from analysis.sections_sandwich import sandwich_findings
 from analysis.sections_sweep import linear_entries, sweep_entries
 from analysis.style import Picture, as_picture, house_style, member_colours
 from analysis.table import merge_refusals, table_of_claims
@@ -95,6 +96,10 @@ def _gap(findings: Findings) -> Mapping[str, Any]:
     return {"pictures": pictures}
 
 
+def _sandwich(findings: Findings) -> Mapping[str, Any]:
+    return {"found": sandwich_findings(findings.study)}
+
+
 def _gap_split(findings: Findings) -> Mapping[str, Any]:
     return {"found": gap_findings(findings.study)}
 
@@ -105,7 +110,7 @@ def _refusals(findings: Findings) -> Mapping[str, Any]:
     return {
         "rows": rows,
         "without_numbers": judgement.without_numbers,
-        "incomparable": judgement.incomparable,
+        "incomparable": judgement.incomparable_by_reason,
     }
 
 
@@ -200,6 +205,7 @@ SECTIONS = (
     Section("forest", "Evidence at a glance", _forest),
     Section("ranking", "Ranking and stacking", _ranking),
     Section("gap", "What the ELBO leaves out", _gap),
+    Section("sandwich", "Lower and upper bounds on simulated images", _sandwich),
     Section("gap_split", "The gap of the ELBO: the family's part and the encoder's", _gap_split),
     Section("refusals", "Refusals", _refusals),
     Section("programs", "The programs side by side", _programs),
