@@ -22,10 +22,13 @@ from analysis.pairs import judge_study
 from analysis.ranking import elbo_ranking
 from analysis.runs import Study, read_study
 from analysis.sections import SECTIONS, Findings
+from analysis.sections_cures import cure_lines
 from analysis.sections_gap import gap_lines
+from analysis.sections_sweep import sweep_lines
+from analysis.verdicts import Word
 
 TEMPLATES = Path(__file__).parent / "templates"
-PAIRS_NAMED = 3
+PAIRS_NAMED, UNDECIDED_TOLD = 3, 6
 
 
 def find(study: Study) -> Findings:
@@ -66,15 +69,28 @@ def fixed(value: float, digits: int = 3) -> str:
 
 def summary(findings: Findings) -> list[str]:
     """The verdict lines for the terminal: one line each, whatever the reasons in the files hold."""
-    judgement = findings.judgement
-    lines = [f"runs: {headline.sentence}" for headline in headlines(judgement.of_scope("runs"))]
-    lines += [f"methods: {verdict.sentence}" for verdict in judgement.of_scope("methods")]
+    judgement, study = findings.judgement, findings.study
+    lines = [*cure_lines(study), *sweep_lines(study)] if study.meta["study"] == "collapse" else []
+    heads = headlines(judgement.of_scope("runs"))
+    lines += _told("runs", [(headline.word, headline.sentence) for headline in heads])
+    lines += _told("methods", [(verdict.word, verdict.sentence) for verdict in judgement.of_scope("methods")])
     lines += [f"refused: {name}: {reason}" for name, reason in judgement.without_numbers]
     lines += [f"refused: {_some(pairs)}: {reason}" for reason, pairs in judgement.incomparable_by_reason.items()]
-    if len(findings.study.members) > 1:
+    if len(study.members) > 1:
         lines.append(findings.ranking.sentence)
-    lines += gap_lines(findings.study)
+    lines += gap_lines(study)
     return [" ".join(line.split()) for line in lines]
+
+
+def _told(scope: str, verdicts: Sequence[tuple[Word, str]]) -> list[str]:
+    """What was decided, and what was not as long as that is a few lines: studies of many members have hundreds."""
+    open_pairs = [sentence for word, sentence in verdicts if word is Word.UNDECIDED]
+    few = len(open_pairs) <= UNDECIDED_TOLD
+    lines = [f"{scope}: {sentence}" for word, sentence in verdicts if few or word is not Word.UNDECIDED]
+    if not few:
+        count = f"{len(open_pairs)} of {len(verdicts)} pairs are undecided"
+        lines.append(f"{scope}: {count}; the page says what would decide each")
+    return lines
 
 
 def _some(pairs: Sequence[str]) -> str:

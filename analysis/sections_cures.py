@@ -41,3 +41,8 @@ def cures(study: Study) -> CureEntry:
         alt = "Rate and distortion of every cure with iso-ELBO lines, and evidence against rate"
         picture = None if figure is None else as_picture(figure, alt)
     return CureEntry(rows, statements(rows), picture, left_out, CURED, MARGIN)
+
+
+def cure_lines(study: Study) -> list[str]:
+    """The verdict for the terminal."""
+    return [f"cures: {sentence}" for sentence in statements(cure_rows(study)[0])]

@@ -53,3 +53,11 @@ def sweep_entries(study: Study) -> list[SweepEntry]:
         rows = [(in_words(point.values), point) for point in grid.points]
         entries.append(SweepEntry(grid, sweep_statement(grid), pictures, left_out, rows))
     return entries
+
+
+def sweep_lines(study: Study) -> list[str]:
+    """The verdicts on theory and sweeps for the terminal."""
+    theories, _ = linear_theories(study)
+    said = [(f"{theory.data}: ", sentence) for theory in theories for sentence in linear_statements(theory)]
+    lines = [f"theory: {data}{sentence.removeprefix(data)}" for data, sentence in said]
+    return [*lines, *(f"sweep: {sweep_statement(grid)}" for grid in read_sweeps(study))]

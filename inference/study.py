@@ -75,17 +75,24 @@ def tell(line: str) -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Make the study that the command line asks for."""
+    """Make the study that the command line asks for; exits with code 1 where a part of it failed."""
     options = parse(parser(), argv)
     plan = plan_of(options)
     command = shlex.join(["python", "-m", "inference.study", *argv])
-    study = STUDIES[options.study]
+    study, pool = STUDIES[options.study], Pool(options.jobs, options.dask)
     if hasattr(study, "run"):
         sweep = Path(options.sweep) if options.sweep else None
-        study.run(plan, Pool(options.jobs, options.dask), command, tell, sweep)
+        outcomes = study.run(plan, pool, command, tell, sweep)
     else:
-        run_plan(plan, options.jobs, command, tell)
+        outcomes = run_plan(plan, pool, command, tell)
+    failed = [each for each in outcomes if each.error]
+    for each in failed:
+        tell(f"failed: {each.name}: {each.error}")
     print(f"{plan.out}/study.json written; read it with: python -m analysis.report {plan.out}")
+    if failed:
+        count = f"{len(failed)} of {len(outcomes)} failed"
+        print(f"{count}: {plan.out}/tasks says why; --resume tries again", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ from ppl_models.errors import InvalidInput
 
 from ..data import ImageData, load_data
 from ..measures import collapse_name, measure_run
-from ..run import commit, load_run, write_json
+from ..run import load_run, write_json
 from . import cures, linear
-from .members import Member, Plan, make_run, seconds_so_far
+from .members import Member, Plan, make_run, seconds_so_far, write_study
 from .pools import Pool
 from .sweeps import Sweep, built_in, read_sweeps
 from .tasks import Outcome, Task, run_tasks
@@ -55,16 +55,11 @@ def run(
     claim_folder(plan, identity(plan, data, members, sweeps))
     tasks = tasks_of(plan, members, points, with_theory=sweep_file is None)
     outcomes = run_tasks(tasks, plan.out, pool, report, resume=plan.resume)
-    failures = [{"run": each.name, "error": each.error} for each in outcomes if each.error]
-    write_json(plan.out / "study.json", {
-        "format": 1, "study": plan.study, "question": plan.question, "data": plan.data, "budget": plan.budget,
-        "members": [{"name": m.name, "runs": list(m.folders(plan.seeds).values()), "role": m.role} for m in members],
-        "seeds": list(plan.seeds), "sweeps": [sweep.as_json(plan.seeds) for sweep in sweeps],
-        "linear": [task.name for task in tasks if task.name.startswith(f"{linear.FOLDER}/")], "failures": failures,
-        "seconds": round(earlier + time.monotonic() - start, 1), "commit": commit(), "command": command,
-    })  # fmt: skip
-    for failure in failures:
-        report(f"failed: {failure['run']}: {failure['error']}")
+    write_study(
+        plan, members, outcomes, earlier + time.monotonic() - start, command,
+        sweeps=[sweep.as_json(plan.seeds) for sweep in sweeps],
+        linear=[task.name for task in tasks if task.name.startswith(f"{linear.FOLDER}/")],
+    )  # fmt: skip
     return outcomes
 
 

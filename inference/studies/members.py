@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import joblib
 
 from ppl_models.autoencoder import NotADensity
 from ppl_models.errors import InvalidInput, nearest
@@ -24,6 +23,8 @@ from ..sample import sample
 from ..train import prepare, train
 from ..training import Training, default_training
 from ..user_guides import find_guide
+from .pools import Pool
+from .tasks import MARKS, Outcome, Task, run_tasks
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,8 @@ def settings_of(member: Member, data: ImageData) -> Training | None:
     return replace(default_training(member.recipe, data.sizes["train"]), **member.training)
 
 
-def make_run(plan: Plan, member: Member, seed: int, folder: str) -> tuple[str, float]:
-    """Train, score on the test images and sample one run; returns its folder and the seconds it took."""
-    start = time.monotonic()
+def make_run(plan: Plan, member: Member, seed: int, folder: str) -> None:
+    """Train, score on the test images and sample one run."""
     data = load_data(plan.data, plan.data_dir)
     job = job_of(plan, data, member, seed, folder)
     train(job, resume=plan.resume, overwrite=plan.overwrite, progress=False)
@@ -137,34 +137,50 @@ def make_run(plan: Plan, member: Member, seed: int, folder: str) -> tuple[str, f
         evaluate(run, data, member.estimators, resume=plan.resume, **member.evaluation)
     if member.samples:
         sample(run, member.samples, seed=seed)
-    return folder, time.monotonic() - start
 
 
-def run_plan(plan: Plan, jobs: int, command: str, report: Callable[[str], None]) -> None:
-    """Make every run of a plan, ``jobs`` at a time with one thread each, then write ``study.json``."""
+def run_plan(plan: Plan, pool: Pool, command: str, report: Callable[[str], None]) -> list[Outcome]:
+    """Make every run of a plan, then write ``study.json``, with what failed; returns what became of each run.
+
+    Raises:
+        InvalidInput: for a folder that is not this study's, or what is wrong with a member, before the first is
+            trained. What goes wrong later is that run's affair: it is listed, and the others go on.
+    """
     start, earlier = time.monotonic(), seconds_so_far(plan)
     check_folder(plan)
-    tasks = [(member, seed, folder) for member in plan.members for seed, folder in member.folders(plan.seeds).items()]
+    runs = [(member, seed, folder) for member in plan.members for seed, folder in member.folders(plan.seeds).items()]
     data = load_data(plan.data, plan.data_dir)
-    for member, seed, folder in tasks:  # so that a fault of the last is known before the first is trained
+    for member, seed, folder in runs:
         prepare(job_of(plan, data, member, seed, folder), resume=plan.resume, overwrite=plan.overwrite)
     # The longest first, so that no process is left alone at the end: a bound costs more than a likelihood.
-    tasks.sort(key=lambda task: -len(task[0].estimators))
-    for number, (folder, seconds) in enumerate(in_parallel(plan, tasks, jobs), 1):
-        report(f"[{number}/{len(tasks)}] {folder}: {seconds:.0f} s")
-    members = [{"name": m.name, "runs": list(m.folders(plan.seeds).values()), "role": m.role} for m in plan.members]
+    runs.sort(key=lambda run: -len(run[0].estimators))
+    tasks = [Task(folder, partial(make_run, plan, member, seed, folder)) for member, seed, folder in runs]
+    # No task is skipped: a run goes on by itself from what is there, also where an estimator was added since.
+    outcomes = run_tasks(tasks, plan.out, pool, report)
+    write_study(plan, plan.members, outcomes, earlier + time.monotonic() - start, command)
+    return outcomes
+
+
+def write_study(
+    plan: Plan, members: Sequence[Member], outcomes: Sequence[Outcome], seconds: float, command: str, **more: Any
+) -> None:
+    """Write ``study.json``.
+
+    Args:
+        plan: the study.
+        members: those that are listed.
+        outcomes: of its tasks; those that failed are listed with the reason.
+        seconds: wall time of all calls together.
+        command: as typed.
+        more: further keys.
+    """
+    listed = [{"name": m.name, "runs": list(m.folders(plan.seeds).values()), "role": m.role} for m in members]
     content: dict[str, Any] = {
-        "format": 1,
-        "study": plan.study,
-        "question": plan.question,
-        "data": plan.data,
-        "budget": plan.budget,
-        "members": members,
-        "seeds": list(plan.seeds),
-        "seconds": round(earlier + time.monotonic() - start, 1),
-        "commit": commit(),
-        "command": command,
-    }
+        "format": 1, "study": plan.study, "question": plan.question, "data": plan.data, "budget": plan.budget,
+        "members": listed, "seeds": list(plan.seeds), **more,
+        "failures": [{"run": each.name, "error": each.error} for each in outcomes if each.error],
+        "seconds": round(seconds, 1), "commit": commit(), "command": command,
+    }  # fmt: skip
     write_json(plan.out / "study.json", content)
 
 
@@ -172,13 +188,6 @@ def seconds_so_far(plan: Plan) -> float:
     """What the runs that are kept have cost already, by the study's own file."""
     path = plan.out / "study.json"
     return float(json.loads(path.read_text())["seconds"]) if plan.resume and path.is_file() else 0.0
-
-
-def in_parallel(plan: Plan, tasks: Sequence[tuple[Member, int, str]], jobs: int) -> Iterator[tuple[str, float]]:
-    """The runs as they finish."""
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        pool = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-        yield from pool(joblib.delayed(make_run)(plan, *task) for task in tasks)
 
 
 def check_folder(plan: Plan) -> None:
@@ -190,7 +199,9 @@ def check_folder(plan: Plan) -> None:
     if plan.out.is_file():
         raise InvalidInput("--out", str(plan.out), "is a file", "name a folder")
     if plan.out.is_dir() and any(plan.out.iterdir()):
-        ours = any((plan.out / member.name).is_dir() for member in plan.members)
+        # After an interruption in the first moments there may be no more than the marks.
+        begun = {path.name for path in plan.out.iterdir()} == {MARKS}
+        ours = begun or any((plan.out / member.name).is_dir() for member in plan.members)
         if not ours:
             raise InvalidInput(
                 "--out",

@@ -11,9 +11,10 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from analysis.report import main, write_report
+from analysis.report import main, summary, write_report
 from analysis.sections import SECTIONS
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +99,34 @@ def test_a_long_reason_is_one_line_on_the_terminal(folders, capsys) -> None:
     folders.evidence("run", {"exact": ("none", "no density:\n  it does not\n  sum to one")})
     assert main([str(folders.root / "run")]) == 0
     assert "no density: it does not sum to one" in capsys.readouterr().out
+
+
+def test_many_undecided_pairs_are_counted_and_what_is_decided_is_told(folders) -> None:
+    """Five programs with bounds alone are ten pairs without an order; the exact one is beaten by none."""
+    names = [f"vae_{n}" for n in range(5)]
+    for name in names:
+        bound = {"elbo:4": ("LOWER_BOUND", np.linspace(-9, -8, 20))}
+        folders.run(f"{name}/seed-0", "VAE", bound, images=list(range(20)))
+    folders.run("made/seed-0", "MADE", {"exact": ("EXACT", np.linspace(-19, -18, 20))}, images=list(range(20)))
+    folders.run("odd/seed-0", "MADE", {"exact": ("EXACT", np.zeros(20) - 1)}, images=list(range(20)), levels=4)
+    folders.study({name: [f"{name}/seed-0"] for name in [*names, "made", "odd"]})
+    lines = summary(write_report(folders.root)[1])
+    assert "runs: 10 of 15 pairs are undecided; the page says what would decide each" in lines
+    assert sum("has higher log p(x) than made: established" in line for line in lines) == 5
+    refused = [line for line in lines if line.startswith("refused: ")]
+    assert len(refused) == 1
+    assert refused[0].count(" and odd/seed-0") == 3
+    assert "; 3 more: not comparable: levels differs" in refused[0]
+
+
+def test_failures_of_a_study_stand_in_its_report(folders) -> None:
+    folders.run("made/seed-0", "MADE", {"exact": ("EXACT", np.linspace(-9, -8, 20))}, images=list(range(20)))
+    root = folders.study({"made": ["made/seed-0"]})
+    content = json.loads((root / "study.json").read_text())
+    content["failures"] = [{"run": "vae/seed-0", "error": "OSError: no <space> left"}]
+    (root / "study.json").write_text(json.dumps(content))
+    page = write_report(root)[0].read_text()
+    assert "<code>vae/seed-0</code>: OSError: no &lt;space&gt; left" in page
 
 
 def test_names_are_escaped(folders) -> None:

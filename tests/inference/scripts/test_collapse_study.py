@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,13 @@ hidden = [8]
 latent_dim = 2
 prior = "standard-normal"
 """
+
+
+def failing(call: Callable[..., str], *arguments: str) -> None:
+    """Call the study where a part of it fails, which its exit code says."""
+    with pytest.raises(SystemExit) as stopped:
+        call("study", *arguments)
+    assert stopped.value.code == 1
 
 
 @pytest.fixture
@@ -65,13 +73,15 @@ def table(out: Path) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.slow
-def test_a_point_that_fails_is_listed_and_a_killed_sweep_resumes_to_the_same_table(arguments, call, tmp_path) -> None:
-    printed = call("study", *arguments)
+def test_a_point_that_fails_is_listed_and_a_killed_sweep_resumes_to_the_same_table(
+    arguments, call, tmp_path, capsys
+) -> None:
+    failing(call, *arguments)
+    assert "1 of 3 failed" in capsys.readouterr().err
     out = tmp_path / "out"
     study = json.loads((out / "study.json").read_text())
     assert [failure["run"] for failure in study["failures"]] == ["sweeps/window/window-2/seed-0"]
     assert "odd width" in study["failures"][0]["error"]
-    assert "failed: sweeps/window/window-2/seed-0" in printed
     whole = table(out)
     assert set(whole) == {"window-1", "window-3"}
     assert [point["runs"] for point in study["sweeps"][0]["points"]] == [
@@ -88,8 +98,7 @@ def test_a_point_that_fails_is_listed_and_a_killed_sweep_resumes_to_the_same_tab
     first.wait()
     assert not (tmp_path / "killed/study.json").exists()
     kept = (tmp_path / "killed/sweeps/window/window-1/seed-0/evidence.nc").stat().st_mtime_ns
-    printed = call("study", *arguments, "--resume")
-    assert "are finished already" in printed
+    failing(call, *arguments, "--resume")
     assert (tmp_path / "killed/sweeps/window/window-1/seed-0/evidence.nc").stat().st_mtime_ns == kept
     again = table(tmp_path / "killed")
     assert set(again) == set(whole)

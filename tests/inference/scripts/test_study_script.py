@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 import xarray as xr
 
 from inference import jobs
+from inference import study as script
 from inference.data import ImageData, load_data
 from inference.studies import STUDIES, compare, members
 from inference.studies.members import Member, of_budget
+from inference.studies.pools import Pool
 from inference.training import Training
 
 MEMBERS = (
@@ -26,7 +29,8 @@ RUNS = ["made/seed-0", "made/seed-1", "vae/seed-0", "vae/seed-1", "autoencoder/s
 
 @pytest.fixture
 def small(monkeypatch):
-    """The study with few particles and seeds and a short training."""
+    """The study with few particles and seeds and a short training, in this process, where patches hold."""
+    monkeypatch.setattr(Pool, "opened", lambda pool: contextlib.nullcontext({"n_jobs": 1}))
     monkeypatch.setattr(compare, "MEMBERS", MEMBERS)
     monkeypatch.setattr(compare, "SEEDS", {"quick": (0, 1), "full": (0, 1, 2)})
     monkeypatch.setattr(jobs, "default_training", lambda *given: Training(epochs=2, batch_size=20))
@@ -56,7 +60,7 @@ def test_the_whole_study(small, arguments, call, tiny, tmp_path, expect_refused,
             {"name": "autoencoder", "runs": RUNS[4:6], "role": "model"},
             {"name": "independent_pixels", "runs": RUNS[6:], "role": "baseline"},
         ],
-        "seeds": [0, 1], "command": f"python -m inference.study {' '.join(arguments)}",
+        "seeds": [0, 1], "failures": [], "command": f"python -m inference.study {' '.join(arguments)}",
     }  # fmt: skip
     for run in RUNS:
         member = next(member for member in MEMBERS if run.startswith(member.name))
@@ -84,6 +88,35 @@ def test_the_whole_study(small, arguments, call, tiny, tmp_path, expect_refused,
     assert {run: (out / run / "config.json").read_bytes() for run in RUNS} == configs
     for run in RUNS:
         assert np.array_equal(evidence(out / run).log_evidence.values, values[run], equal_nan=True)
+
+
+def test_a_run_that_fails_is_listed_and_the_others_go_on(small, arguments, tmp_path, monkeypatch, capsys) -> None:
+    """As a disk that is full would make it fail: nothing that could be known before the first run was trained."""
+    original = members.evaluate
+
+    def evaluate(run, *positional, **options):
+        if run.path.parent.name == "vae":
+            raise OSError("no space left on device")
+        return original(run, *positional, **options)
+
+    monkeypatch.setattr(members, "evaluate", evaluate)
+    with pytest.raises(SystemExit) as stopped:
+        script.main(arguments)
+    assert stopped.value.code == 1
+    assert "2 of 7 failed" in capsys.readouterr().err
+    out = tmp_path / "study"
+    failures = json.loads((out / "study.json").read_text())["failures"]
+    assert failures == [{"run": run, "error": "OSError: no space left on device"} for run in RUNS[2:4]]
+    assert all((out / run / "evidence.nc").is_file() == (run not in RUNS[2:4]) for run in RUNS)
+    monkeypatch.setattr(members, "evaluate", original)
+    script.main([*arguments, "--resume"])
+    assert json.loads((out / "study.json").read_text())["failures"] == []
+    assert all((out / run / "evidence.nc").is_file() for run in RUNS)
+
+
+def test_a_study_that_was_stopped_before_its_first_run_is_continued(small, arguments, call, tmp_path) -> None:
+    (tmp_path / "study" / "tasks").mkdir(parents=True)
+    call("study", *arguments, "--resume")
 
 
 def test_a_larger_budget_goes_on_from_a_smaller_one(small, arguments, call, tmp_path) -> None:
