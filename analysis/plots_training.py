@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,6 +14,8 @@ from analysis.runs import Member, Run, Study
 from analysis.sides import in_short
 from analysis.style import INK, MUTED, PAPER, light_grid, new_figure
 
+COLUMNS = 4  # panels in a row
+LEGEND_INSIDE = 5  # members, up to which the legend has room between the curves
 _STYLE = {Claim.EXACT: "-", Claim.NUMERICAL: "-", Claim.LOWER_BOUND: "--", Claim.ESTIMATE: ":"}
 
 
@@ -26,14 +30,19 @@ def learning_curves(study: Study, colours: dict[str, str]) -> Figure | None:
     if not members:
         return None
     with_density = [member for member in members if _validated(member)]
-    figure = new_figure(9.6, 2.6 + (3.2 if with_density else 0))
-    parts = figure.subfigures(2 if with_density else 1, 1, height_ratios=(3.2, 2.6) if with_density else None)
+    columns = min(COLUMNS, len(members))
+    rows = math.ceil(len(members) / columns)
+    upper = (3.2 if len(members) <= LEGEND_INSIDE else 4.2) if with_density else 0.0
+    figure = new_figure(9.6, 2.6 * rows + upper)
+    parts = figure.subfigures(2 if with_density else 1, 1, height_ratios=(upper, 2.6 * rows) if with_density else None)
     if with_density:
         _validation(parts[0].subplots(), with_density, colours)
         parts = parts[1]
-    panels = parts.subplots(1, len(members), squeeze=False)[0]
-    for axes, member in zip(panels, members, strict=True):
+    panels = parts.subplots(rows, columns, squeeze=False).ravel()
+    for axes, member in zip(panels, members, strict=False):
         _objective(axes, member, colours[member.name])
+    for axes in panels[len(members) :]:
+        axes.set_axis_off()
     return figure
 
 
@@ -66,7 +75,10 @@ def _validation(axes: Axes, members: list[Member], colours: dict[str, str]) -> N
         _name_hidden(handles, members, bottom)
     axes.set(title="Validation: log p(x), mean over validation images", xlabel="epoch")
     axes.set_ylabel("nats per image,\nhigher is better (claim: legend)")
-    axes.legend(handles=handles, loc="lower right", facecolor=PAPER, framealpha=0.9, frameon=True, edgecolor="none")
+    if len(members) <= LEGEND_INSIDE:
+        axes.legend(handles=handles, loc="lower right", facecolor=PAPER, framealpha=0.9, frameon=True, edgecolor="none")
+    else:  # it would hide the curves
+        axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7.5, frameon=False)
     light_grid(axes, "y")
 
 

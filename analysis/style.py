@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from analysis.claims import Claim
@@ -118,8 +119,15 @@ def as_picture(figure: Figure, alt: str, raster: bool = False) -> Picture:
 
 
 def member_colours(names: list[str]) -> dict[str, str]:
-    """A colour per member, by its place in the study."""
-    return {name: MEMBER_COLOURS[i % len(MEMBER_COLOURS)] for i, name in enumerate(names)}
+    """A colour per member, by its place in the study: the ninth has a lighter shade of the first, the 17th a darker."""
+    count = len(MEMBER_COLOURS)
+    return {name: _shade(MEMBER_COLOURS[i % count], (i // count) % 3) for i, name in enumerate(names)}
+
+
+def _shade(colour: str, turn: int) -> str:
+    """The colour itself, half way to white, or a third of the way to black."""
+    target, share = ((0.0, 0.0), (1.0, 0.5), (0.0, 0.35))[turn]
+    return to_hex([part + share * (target - part) for part in to_rgb(colour)])
 
 
 def light_grid(axes: Axes, which: str = "x") -> None:

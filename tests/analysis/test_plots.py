@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from analysis import plots, plots_images, plots_training
 from analysis.report import write_report
 from analysis.runs import read_study
-from analysis.style import as_picture, house_style, member_colours
+from analysis.style import MEMBER_COLOURS, as_picture, house_style, member_colours
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +57,26 @@ def test_forest_plots_the_means(study) -> None:
     left = plots.evidence_forest(study).axes[0]
     marks = [line.get_xdata()[0] for line in left.lines if line.get_marker() == "o" and len(line.get_xdata()) == 1]
     assert np.mean(evidence) in [pytest.approx(mark) for mark in marks]
+
+
+def test_twenty_members_have_twenty_colours() -> None:
+    found = member_colours([str(n) for n in range(20)])
+    assert len(set(found.values())) == 20
+    assert found["0"] == MEMBER_COLOURS[0]
+
+
+def test_many_members_have_rows_of_panels_and_a_legend_beside_the_curves(study) -> None:
+    """Eighteen cures once stood in eighteen slivers, under a legend that hid their curves."""
+    members = [replace(study.members[0], name=f"m{n}") for n in range(9)]
+    many = replace(study, members=members)
+    figure = plots_training.learning_curves(many, member_colours([member.name for member in members]))
+    FigureCanvasAgg(figure).draw()
+    upper, *panels = figure.axes
+    assert [panel.get_title() for panel in panels] == [*(member.name for member in members), "", "", ""]
+    assert panels[0].get_subplotspec().get_gridspec().get_geometry() == (3, 4)
+    legend = upper.get_legend().get_window_extent()
+    assert legend.x0 >= upper.get_window_extent().x1
+    assert legend.x1 <= figure.bbox.x1
 
 
 def test_gap_carries_both_claims(study, colours) -> None:
