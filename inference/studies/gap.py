@@ -20,7 +20,7 @@ GUIDES: dict[str, tuple[str, dict[str, Any]]] = {
     "mixture": ("Mixture", {"components": 4}),
     "flow": ("InverseAutoregressive", {}),
     # Its family is the diagonal one; what it refines per image is what an encoder leaves.
-    "semi_amortized": ("SemiAmortized", {"steps": 3, "num_draws": 4, "differentiable": False}),
+    "semi_amortized": ("SemiAmortized", {"steps": 3, "num_draws": 8}),
 }
 
 QUICK_GAP = GapSettings(steps=150, final_particles=500)

@@ -153,23 +153,6 @@ def test_the_gradient_through_the_steps_agrees_with_finite_differences(decoder: 
         assert slope == pytest.approx((gradient * direction).sum().item(), rel=1e-4, abs=1e-5)
 
 
-def test_steps_that_are_not_followed_count_as_constants() -> None:
-    program, guide = pair(differentiable=False)
-    assert "log_step" not in dict(guide.named_parameters())
-    x, noise = binary(), torch.randn(7, 2).double()
-    posterior = guide.posterior(x)
-    z = posterior.mean + posterior.stddev * noise
-    parameters = [*guide.parameters(), *program.parameters()]
-    found = torch.autograd.grad((posterior.log_prob(z) - joint(program, x, z)).sum(), parameters)
-    start = guide.family(guide.encode(x))
-    shift, stretch = (posterior.mean - start.mean).detach(), (posterior.stddev / start.stddev).detach()
-    moved = dist.Normal(start.mean + shift, start.stddev * stretch).to_event(1)
-    z = moved.mean + moved.stddev * noise
-    expected = torch.autograd.grad((moved.log_prob(z) - joint(program, x, z)).sum(), parameters)
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other)
-
-
 def test_no_step_is_longer_than_the_radius() -> None:
     program, guide = pair(3, radius=0.25, step_size=50.0)
     x = binary()
