@@ -10,6 +10,8 @@ from scipy.stats import binom, poisson
 
 # The search for the pointwise level stops here: a relative width far below what moves a count.
 _TOLERANCE = 1e-6
+# Binomial probabilities below this are all the same to a p-value, which is 0 to its last digit.
+_DEVIANT_ENOUGH = 1e-100
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ def p_value(ranks: np.ndarray, draws: int) -> float:
     count, points = len(ranks), np.arange(1, draws + 1) / (draws + 1)
     counts = counts_below(ranks, draws)
     least = np.minimum(binom.cdf(counts, count, points), binom.sf(counts - 1, count, points)).min()
-    margin = least * (1 + 1e-9)  # equal up to rounding counts as equally deviant
+    # Equal up to rounding counts as equally deviant. Far below what 1 - P can show, scipy's quantiles lose their way.
+    margin = max(least * (1 + 1e-9), _DEVIANT_ENOUGH)
     # what is less deviant: P(C <= c) and P(C >= c) above the least
     lower, upper = (limit.astype(int) for limit in (binom.ppf(margin, count, points), binom.isf(margin, count, points)))
     if (lower > upper).any():

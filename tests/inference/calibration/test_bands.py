@@ -90,3 +90,10 @@ def test_the_p_value_agrees_with_the_band() -> None:
     small = np.array([p_value(row, 39) <= 0.05 for row in bent])
     assert np.array_equal(small, ~band.holds(bent))
     assert 5 < small.sum() < 55
+
+
+@pytest.mark.parametrize("at_zero", [160, 225, 235, 1000])
+def test_ranks_that_could_hardly_be_worse_have_a_p_value_of_zero_without_a_warning(at_zero: int) -> None:
+    """Probabilities down to 1e-290, where scipy's binomial quantiles warn that they found nothing."""
+    ranks = np.concatenate([np.zeros(at_zero, int), np.linspace(0, 199, 1000 - at_zero).round().astype(int)])
+    assert 0 <= p_value(ranks, 199) < 1e-12
