@@ -18,7 +18,8 @@ from analysis.claims import Claim
 from analysis.command_line import Parser
 from analysis.declared import Declared, check_nats, images_of
 from analysis.errors import InvalidInput
-from analysis.imported_run import Row, Subject, check_place, given_subject, join_study, subject_like, write_run
+from analysis.imported_run import Row, Subject, check_place, given_subject, subject_like, write_run
+from analysis.imported_study import check_join, join_study
 from analysis.imported_values import DEFAULT_COLUMN, UNITS, in_nats, read_column
 
 
@@ -67,7 +68,8 @@ def import_evidence(
         split: of which split the images are.
         measure: ``mass`` or ``density``, if another than that of ``like``.
         seed: of the training that gave the numbers; the runs of one member differ in it.
-        join: a study that holds ``out``: the program is added to its ``study.json``.
+        join: a study that holds ``out``: the program is added to its ``study.json``. Digest, levels and size of the
+            images must be those of its runs.
 
     Returns:
         The run folder.
@@ -100,7 +102,9 @@ def import_evidence(
         stderr[places] = in_nats(found.stderr, units, about.data_dim)
     row = Row(estimator, declared.claim, full, stderr, num_particles, declared.tolerance)
     source = {"column": column, "units": units, "negative": negative}
-    check_place(Path(out), Path(join) if join is not None else None, program, seed)
+    check_place(Path(out))
+    if join is not None:
+        check_join(Path(join), Path(out), program, seed, about)
     folder = write_run(Path(out), Path(path), row, program, about, seed, source)
     if join is not None:
         join_study(Path(join), folder, program)
@@ -125,10 +129,10 @@ def _parser() -> Parser:
     p.add_argument("--like", type=Path, help="a run on the same data, from which the five options below are taken")
     p.add_argument("--data", help="name of the data set")
     p.add_argument("--data-digest", help="sha256:... of its images, as in config.json of a run on them")
-    p.add_argument("--levels", type=int, help="number of grey levels")
+    p.add_argument("--levels", type=int, help="number of grey levels; 0 for real values")
     p.add_argument("--data-dim", type=int, help="number of pixels D; bits per dimension need it")
     p.add_argument("--num-images", type=int, help="number of images in the split")
-    p.add_argument("--measure", choices=("mass", "density"), help="default: that of --like, else mass")
+    p.add_argument("--measure", choices=("mass", "density"), help="default: that of --like, else mass (density of real values)")
     p.add_argument("--column", default=DEFAULT_COLUMN, help=f"default: {DEFAULT_COLUMN}")
     p.add_argument("--stderr-column", help="Monte Carlo standard errors, in the same unit")
     p.add_argument("--units", choices=UNITS, default="nats", help="of the file; default: nats")

@@ -1,4 +1,4 @@
-"""The run folder of imported numbers: what they are about, where they may be written, and how they join a study."""
+"""The run folder of imported numbers: what they are about, and where they may be written."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import xarray as xr
 from analysis.claims import Claim
 from analysis.errors import InvalidInput
 from analysis.evidence import evidence_name, read_evidence
-from analysis.runs import read_config, read_study
+from analysis.runs import read_config
 
 _GIVEN = ("data", "data_digest", "levels", "data_dim", "num_images")
 
@@ -27,7 +27,7 @@ class Subject:
 
     Attributes:
         data, data_digest: the data set's name, and the digest of its images as in a run's ``config.json``.
-        levels: number of grey levels.
+        levels: number of grey levels; 0 for real values.
         data_dim: number of pixels D.
         images: (N,) indices of the split, ascending.
         split: ``test``, ``valid`` or ``train``.
@@ -88,7 +88,7 @@ def given_subject(options: dict[str, Any]) -> Subject | None:
     """Take the options that describe the data out of ``options``; ``None`` where ``like`` stands for them.
 
     Raises:
-        InvalidInput: some are missing, or are given beside ``like``, or are no sizes.
+        InvalidInput: some are missing, or are given beside ``like``, are no sizes, or contradict the measure.
     """
     given = {name: options.pop(name) for name in _GIVEN}
     named = [f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None]
@@ -101,18 +101,20 @@ def given_subject(options: dict[str, Any]) -> Subject | None:
         raise InvalidInput(
             "--like", "(missing)", "the data are not described", f"give --like RUN, or {' '.join(missing)}"
         )
-    for name in ("levels", "data_dim", "num_images"):
-        if given[name] < 1:
-            raise InvalidInput(f"--{name.replace('_', '-')}", given[name], "is no size", "give a number from 1")
+    for name, least in (("levels", 0), ("data_dim", 1), ("num_images", 1)):  # levels 0: real values
+        if given[name] < least:
+            raise InvalidInput(f"--{name.replace('_', '-')}", given[name], "is no size", f"give a number from {least}")
     images, dim = np.arange(given["num_images"]), given["data_dim"]
-    measure = options["measure"] or "mass"
+    measure = options["measure"] or ("mass" if given["levels"] else "density")
+    if measure == "mass" and not given["levels"]:
+        raise InvalidInput("--measure", measure, "real values (--levels 0) have no mass", "give density")
     return Subject(
         given["data"], given["data_digest"], given["levels"], dim, images, options["split"], measure, (1, 1, dim)
     )
 
 
-def check_place(out: Path, join: Path | None, program: str, seed: int) -> None:
-    """That the folder may be written and the study joined; nothing is changed.
+def check_place(out: Path) -> None:
+    """That the folder may be written; nothing is changed.
 
     Raises:
         InvalidInput: otherwise.
@@ -121,21 +123,6 @@ def check_place(out: Path, join: Path | None, program: str, seed: int) -> None:
         raise InvalidInput("--out", out, "is not an empty folder and no run", "name another folder")
     if (out / "config.json").exists() and "imported" not in read_config(out):
         raise InvalidInput("--out", out, "is a run that was trained here", "name another folder")
-    if join is None:
-        return
-    if not (join / "study.json").exists():
-        raise InvalidInput("--join", join, "is no study: it has no study.json", "give the folder of one")
-    if not out.resolve().is_relative_to(join.resolve()) or out.resolve() == join.resolve():
-        raise InvalidInput("--out", out, f"does not lie in the study {join}", f"write to {join}/{program}/seed-{seed}")
-    for member in read_study(join).members:
-        trained = [run for run in member.runs if "imported" not in run.config]
-        if member.name == program and trained:
-            raise InvalidInput("--program", program, "is a member that was trained here", "give it a name of its own")
-        taken = [run for run in member.runs if run.seed == seed and run.path.resolve() != out.resolve()]
-        if member.name == program and taken:
-            raise InvalidInput(
-                "--seed", seed, f"{program} has it already in {taken[0].path}", "give the training's own seed"
-            )
 
 
 def write_run(
@@ -160,23 +147,10 @@ def write_run(
         temporary = out / ".evidence.tmp"
         fresh.to_netcdf(temporary, engine="h5netcdf")
         os.replace(temporary, path)
-        _replace_json(out / "config.json", config)
+        replace_json(out / "config.json", config)
     except OSError as error:
         raise InvalidInput("--out", out, f"cannot be written ({error.strerror})", "name another folder") from error
     return out
-
-
-def join_study(study: Path, run: Path, member: str) -> None:
-    """Add the run to ``study.json`` as a member of its own, or to its member; `check_place` has allowed it."""
-    content = json.loads((study / "study.json").read_text(encoding="utf-8"))
-    name = run.resolve().relative_to(study.resolve()).as_posix()
-    entry = next((entry for entry in content["members"] if entry["name"] == member), None)
-    if entry is None:
-        entry = {"name": member, "runs": [], "role": "model"}
-        content["members"].append(entry)
-    if name not in entry["runs"]:
-        entry["runs"].append(name)
-    _replace_json(study / "study.json", content)
 
 
 def _dataset(row: Row, about: Subject, attributes: Mapping[str, Any]) -> xr.Dataset:
@@ -234,7 +208,7 @@ def _merged(path: Path, fresh: xr.Dataset, estimator: str) -> xr.Dataset:
     return both.drop_encoding()  # that of the file would cut longer names to the width of its own
 
 
-def _replace_json(path: Path, content: Mapping[str, Any]) -> None:
+def replace_json(path: Path, content: Mapping[str, Any]) -> None:
     temporary = path.with_suffix(".tmp")
     temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     os.replace(temporary, path)

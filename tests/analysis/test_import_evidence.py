@@ -290,6 +290,26 @@ def test_folders_and_studies_that_may_not_be_written(like, tmp_path) -> None:
     assert [run.path for run in read_study(study).members[1].runs] == [first, second]
 
 
+@pytest.mark.parametrize(("change", "said"), [
+    ({"data_digest": "sha256:other"}, r"--data-digest sha256:other: the runs of .* have sha256:aaaa .*--like .*made"),
+    ({"levels": 256}, r"--levels 256: the runs of .* have 2 "),
+    ({"data_dim": 784}, r"--data-dim 784: the runs of .* have 64 "),
+])  # fmt: skip
+def test_numbers_about_other_images_join_no_study(like, tmp_path, change: dict, said: str) -> None:
+    """A wrong D is the dangerous one: bits per dimension become other nats, under a digest that agrees."""
+    config, study = json.loads((like / "config.json").read_text()), like.parents[1]
+    same = {name: config[name] for name in ("data", "data_digest", "levels", "data_dim")} | {"images": np.arange(N)}
+    file, out = table(tmp_path / "t.csv", log_evidence=THEIRS), study / "theirs/seed-0"
+    before = (study / "study.json").read_bytes()
+    with pytest.raises(InvalidInput, match=said):
+        import_evidence(file, **declared(None, tmp_path, subject=Subject(**same | change), out=out, join=study))
+    assert not out.exists()
+    assert (study / "study.json").read_bytes() == before
+    import_evidence(file, **declared(None, tmp_path, subject=Subject(**same), out=out, join=study))
+    import_evidence(file, **declared(None, tmp_path, subject=Subject(**same), out=out, join=study))  # again
+    assert [member.name for member in read_study(study).members] == ["made", "theirs"]
+
+
 def script(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-W", "error", "-m", "analysis.import_evidence", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -317,6 +337,12 @@ def test_the_script(like, tmp_path) -> None:
      "--data-dim 0: is no size"),
     (["--data", "digits", "--data-digest", "sha256:aaaa", "--levels", "2", "--data-dim", "64", "--num-images", "12"], 0,
      ""),
+    (["--data", "real", "--data-digest", "sha256:aaaa", "--levels", "0", "--data-dim", "64", "--num-images", "12",
+      "--measure", "mass"], 2, "--measure mass: real values (--levels 0) have no mass"),
+    (["--data", "real", "--data-digest", "sha256:aaaa", "--levels", "0", "--data-dim", "64", "--num-images", "12"], 0,
+     ""),
+    (["--data", "real", "--data-digest", "sha256:aaaa", "--levels", "-1", "--data-dim", "64", "--num-images", "12"], 2,
+     "--levels -1: is no size"),
     (["--like", "RUN", "--units", "bytes"], 2, "invalid choice: 'bytes'"),
     (["--like", "RUN", "--unit", "bits"], 2, "unrecognized arguments: --unit bits"),
 ])  # fmt: skip
@@ -333,3 +359,5 @@ def test_the_script_on_the_data(like, tmp_path, capsys, options: list[str], code
     assert said in printed.err
     assert printed.err.count("\n") == (1 if code else 0)
     assert (tmp_path / "theirs").exists() is (code == 0)
+    if code == 0:
+        assert read_back(tmp_path / "theirs").measure == ("density" if "real" in options else "mass")
