@@ -132,7 +132,7 @@ def _parser() -> Parser:
     p.add_argument("--levels", type=int, help="number of grey levels; 0 for real values")
     p.add_argument("--data-dim", type=int, help="number of pixels D; bits per dimension need it")
     p.add_argument("--num-images", type=int, help="number of images in the split")
-    p.add_argument("--measure", choices=("mass", "density"), help="default: that of --like, else mass (density of real values)")
+    p.add_argument("--measure", choices=("mass", "density"), help="default: of --like; mass, or density of real values")
     p.add_argument("--column", default=DEFAULT_COLUMN, help=f"default: {DEFAULT_COLUMN}")
     p.add_argument("--stderr-column", help="Monte Carlo standard errors, in the same unit")
     p.add_argument("--units", choices=UNITS, default="nats", help="of the file; default: nats")

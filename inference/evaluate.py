@@ -160,22 +160,22 @@ def table(dataset: xr.Dataset) -> str:
     for name in dataset.estimator.values:
         row = dataset.sel(estimator=name)
         values = row.log_evidence.dropna("image")
-        error = float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else float("nan")
+        error = f"{float(values.std(ddof=1)) / len(values) ** 0.5:.3f}" if len(values) > 1 else "-"
         k = row.pareto_k.dropna("image")
         share = f"{float((k > 0.7).mean()):.0%}" if len(k) else "-"
-        numbers = f"{float(values.mean()):>20.3f} {error:>17.3f} {len(values):>7}  {share}"
+        numbers = f"{float(values.mean()):>20.3f} {error:>17} {len(values):>7}  {share}"
         lines.append(f"{name!s:<12} {row.claim.item():<12} {numbers}")
     return "\n".join(lines)
 
 
-def parser(needs_estimators: bool = True) -> ArgumentParser:
+def parser() -> ArgumentParser:
     """The options of this script."""
     p = ArgumentParser(
         prog="python -m inference.evaluate", exit_on_error=False, allow_abbrev=False, description=__doc__
     )
     p.add_argument("run", help="a run folder, or one that holds seed-S folders")
     p.add_argument(
-        "--estimators", nargs="+", required=needs_estimators, default=None if needs_estimators else (),
+        "--estimators", nargs="+", default=(),
         help="exact, elbo:K, iw:K, ais:T, bdmc:T, ...; not needed with --collapse or --sbc",
     )  # fmt: skip
     p.add_argument("--split", default="test", help="test, valid or train")
@@ -183,10 +183,8 @@ def parser(needs_estimators: bool = True) -> ArgumentParser:
     p.add_argument("--data", default=None, help="where the run's data lie now, if it was an .npz that was moved")
     p.add_argument("--data-dir", type=str | None, default=None, help="where larger data sets lie; else $PPL_DATA")
     p.add_argument(
-        "--guide",
-        default=None,
-        help="FILE_OR_MODULE:CLASS of a run that was trained with a guide of your own",
-    )
+        "--guide", default=None, help="FILE_OR_MODULE:CLASS of a run that was trained with a guide of your own",
+    )  # fmt: skip
     p.add_argument("--gap", action="store_true", help="split the ELBO's gap into family and encoder: gap.nc")
     p.add_argument("--sbc", action="store_true", help="simulation-based calibration of the guide: calibration.nc")
     p.add_argument("--chains", type=int, default=16, help="ais, bdmc: chains per image")
@@ -213,12 +211,12 @@ def print_evidence(folder: Path, dataset: xr.Dataset, names: Sequence[str]) -> N
 def main(argv: Sequence[str]) -> None:
     """Evaluate what the command line asks for."""
     argv, prefixed = take_prefixed(argv, ["sbc", "gap"])
-    options: Any = parse(parser(not {"--collapse", "--sbc"} & set(argv)), argv)
+    options: Any = parse(parser(), argv)
     sbc = calibration_options(options.sbc, prefixed["sbc"])
     gap = gap_settings(options.gap, prefixed["gap"], bool(options.estimators))
-    annealing = AnnealingOptions(
-        options.chains, options.start, options.schedule, options.leapfrog, options.simulated
-    )
+    if not (options.estimators or options.sbc or options.collapse):
+        raise InvalidInput("--estimators", "", "required and not given", "name some: elbo:64 iw:5000, or exact")
+    annealing = AnnealingOptions(options.chains, options.start, options.schedule, options.leapfrog, options.simulated)
     device = resolve_device(options.device)
     guide: type[GuideProgram] | None = find_guide(options.guide) if options.guide else None
     for folder in runs_in(options.run):
@@ -228,6 +226,7 @@ def main(argv: Sequence[str]) -> None:
         if options.collapse:
             check_latents(run.program, run.guide)
         data = load_data(options.data or run.config["data"], Path(options.data_dir) if options.data_dir else None)
+        images_of(run, data, options.split, options.limit, "cpu")  # refuses before anything is computed
         if options.estimators:
             dataset = evaluate(
                 run, data, options.estimators, split=options.split, limit=options.limit, device=device,

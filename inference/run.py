@@ -166,6 +166,10 @@ def build_pair(
     source = config["guide_source"]
     if guide is not None:
         check_guide_name(config, guide if isinstance(guide, type) else type(guide))
+    if isinstance(guide, type) and not source:  # the recipe's own, whose options are the recipe's
+        if guide is not type(own_guide):
+            raise InvalidInput("--guide", guide.__name__, "the run was trained with the recipe's own", "leave it out")
+        guide = None
     if source and guide is None:
         if source != "shipped":
             problem = f"the run was trained with {config['guide']} from {source}"

@@ -41,7 +41,7 @@ def check_latents(program: nn.Module) -> None:
     """Raise ``InvalidInput`` for a program without latents, or with one discrete vector of them."""
     kind = type(program).__name__
     if not program.latents:
-        raise InvalidInput("ais", kind, "the program has no latents, and nothing to anneal", "use exact")
+        raise InvalidInput("ais", kind, "has no latents, and nothing to anneal", "use exact")
     if isinstance(program, LatentProgram) and program.prior().support.is_discrete:
         problem = "has discrete latents only, which leave nothing to move along a path"
         raise InvalidInput("ais", kind, problem, "use enumerate")

@@ -80,11 +80,31 @@ def parse_estimator(
     Raises:
         NotADensityError: for the deterministic autoencoder.
         NoExactEvidenceError: for ``exact`` on a program that has only bounds.
-        InvalidInput: for an unknown or unreadable name, or a bound asked of a program without latents.
+        InvalidInput: for an unknown or unreadable name, or one that the program does not admit; it names
+            ``--estimators`` and the name, whoever refuses.
     """
     stem, number = check_name(name)
     if isinstance(program, NotADensity):
         program.refuse(name)
+    try:
+        return _build(name, stem, number, program, guide, seed, annealing or AnnealingOptions())
+    except InvalidInput as error:
+        if error.argument.startswith("--"):
+            raise
+        kind = type(program).__name__
+        problem = f"{kind} {error.problem}" if error.value == kind else error.problem
+        raise InvalidInput("--estimators", name, problem, error.remedy) from error
+
+
+def _build(
+    name: str,
+    stem: str,
+    number: int | None,
+    program: nn.Module,
+    guide: GuideProgram | None,
+    seed: int,
+    annealing: AnnealingOptions,
+) -> Estimator:
     kind = type(program).__name__
     if stem == Enumerated.name:
         latent_values(program)  # refuses here, before anything is scored
@@ -93,7 +113,7 @@ def parse_estimator(
         check_quadrature(program)
         return Quadrature()
     if stem in ("ais", "bdmc"):
-        return (annealing or AnnealingOptions()).build(ESTIMATORS[stem][0], number, program, guide, seed)
+        return annealing.build(ESTIMATORS[stem][0], number, program, guide, seed)
     if number is None:
         if not isinstance(program, HasLogProb):
             problem = f"{kind} has no exact log p(x), only bounds"

@@ -100,11 +100,11 @@ def check_quadrature(program: nn.Module, argument: str = "quadrature") -> None:
         named = ", ".join(getattr(program, "latents", ()))
         problem = f"has latents {named}, not one vector z" if named else "has no latents"
         raise InvalidInput(argument, kind, problem, "use ais:1000" if named else "use exact")
+    if program.prior().support.is_discrete:
+        raise InvalidInput(argument, kind, "has discrete latents", "use enumerate")
     if program.latent_dim > MAX_LATENTS:
         problem = f"has {program.latent_dim} latents, and a grid over more than {MAX_LATENTS} has too many nodes"
         raise InvalidInput(argument, kind, problem, "use ais:1000 or iw:5000")
-    if program.prior().support.is_discrete:
-        raise InvalidInput(argument, kind, "has discrete latents", "use enumerate")
 
 
 def refuse_unresolved(program: nn.Module, image: int, count: int, grid: Grid) -> None:

@@ -16,7 +16,10 @@ from ppl_models.guides import GuideProgram
 from ..estimators import evaluation_mode
 
 Family = Callable[[Tensor], TorchDistribution]
-REMEDY = "give it encode(x) -> (N, P) and family(parameters), as ppl_models/guides/diagonal_normal.py has them"
+REMEDY = (
+    "leave --gap out, or give the guide encode(x) -> (N, P) and family(parameters), as "
+    "ppl_models/guides/diagonal_normal.py has them"
+)
 
 
 class FixedPosterior(GuideProgram):

@@ -175,6 +175,7 @@ def test_what_the_finest_grid_does_not_resolve_is_refused() -> None:
     [
         (VAE(4, 3, (8,)), "3 latents.*more than 2.*ais:1000"),
         (DiscreteVAE(4, 2, (8,)), "discrete latents.*use enumerate"),
+        (DiscreteVAE(4, 3, (8,)), "discrete latents.*use enumerate"),
         (MADE(4), "no latents.*use exact"),
         (LadderVAE(4, (1, 1)), "not one vector z.*ais:1000"),
     ],

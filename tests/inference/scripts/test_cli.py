@@ -43,7 +43,7 @@ COMPLAINTS = [
     ("train", "--recipe vae --out x --guide DiagonalNormal --guide.hidden 4", ["--guide.hidden", "list such as"]),
     ("train", "--recipe vae --out x --guide DiagonalNormal --guide.latent_dim 4", ["--guide.latent_dim", "no such"]),
     ("train", "--recipe vae --out x --objective elbo --objective.foo 1", ["--objective.foo", "'1'", "num_particles"]),
-    ("evaluate", "", ["run", "--estimators", "required"]),
+    ("evaluate", "", ["run", "required"]),
     ("evaluate", "x", ["--estimators", "required"]),
     ("evaluate", "--estimators exact", ["run", "required"]),
     ("evaluate", "x --estimators", ["--estimators", "at least one"]),

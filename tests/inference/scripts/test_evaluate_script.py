@@ -39,6 +39,16 @@ def evidence(run) -> xr.Dataset:
         ("vae", "--estimators iw:abc", ["--estimators", "'iw:abc'", "whole number"]),
         ("vae", "--estimators iw:5.5", ["--estimators", "'iw:5.5'", "whole number"]),
         ("vae", "--estimators elbo:4 iw:0", ["--estimators", "'iw:0'", "at least 1"]),
+        ("vae", "", ["--estimators", "required and not given", "name some: elbo:64"]),
+        ("vae", "--sbc --sbc.draws 19 --collapse --split tets", ["--split", "'tets'", "did you mean test"]),
+        ("vae", "--gap", ["--gap", "log p(x)", "--estimators elbo:64 iw:5000"]),
+        ("made", "--estimators ais:5", ["--estimators", "'ais:5'", "MADE has no latents", "use exact"]),
+        ("made", "--estimators exact bdmc:5", ["--estimators", "'bdmc:5'", "MADE has no latents", "use exact"]),
+        ("made", "--estimators quadrature", ["--estimators", "'quadrature'", "MADE has no latents", "use exact"]),
+        ("made", "--estimators enumerate", ["--estimators", "'enumerate'", "MADE has no latents", "use exact"]),
+        ("discrete_vae", "--estimators ais:5", ["--estimators", "'ais:5'", "discrete latents only", "use enumerate"]),
+        ("vae", "--estimators enumerate", ["--estimators", "'enumerate'", "VAE has continuous", "quadrature"]),
+        ("vae", "--estimators jackknife:1", ["--estimators", "'jackknife:1'", "leaves none", "K >= 2"]),
         ("autoencoder", "--estimators exact", ["exact", REASON]),
         ("autoencoder", "--estimators elbo:4", ["elbo:4", REASON]),
         ("autoencoder", "--estimators iw:4", ["iw:4", REASON]),
@@ -57,6 +67,24 @@ def test_refused_and_nothing_written(recipe, arguments, words, copied, expect_re
     run = copied(recipe)
     with untouched(run):
         expect_refused("evaluate", [run, "--quiet", *arguments.split()], *words)
+
+
+def test_the_recipes_own_guide_may_be_named_and_no_other_of_its_name(copied, call, expect_refused, tmp_path) -> None:
+    """Its options are the recipe's: the class alone, with the options it starts from, does not fit the weights."""
+    run, score = copied("vae"), ["--estimators", "elbo:8", "--quiet"]
+    call("evaluate", run, *score)
+    first = evidence(run)
+    call("evaluate", run, *score, "--guide", "DiagonalNormal", "--overwrite")
+    assert evidence(run).log_evidence.identical(first.log_evidence)
+    code = "from ppl_models import guides\nclass DiagonalNormal(guides.DiagonalNormal):\n    pass\n"
+    (tmp_path / "mine.py").write_text(code)
+    other = f"{tmp_path / 'mine.py'}:DiagonalNormal"
+    expect_refused("evaluate", [run, *score, "--guide", other], "--guide", "the recipe's own", "leave it out")
+
+
+def test_the_error_over_one_image_is_a_dash(copied, call, capsys) -> None:
+    call("evaluate", copied("made"), "--estimators", "exact", "--limit", 1, "--quiet")
+    assert "nan" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("recipe", "estimators"), [("made", ["exact"]), ("vae", ["elbo:8", "iw:8"])])
