@@ -14,6 +14,7 @@ from ppl_models.errors import InvalidInput, NotADensityError, nearest
 from ppl_models.recipes import parameters_of
 
 from .rehearsal import NonFiniteLossError
+from .weights import NonFiniteError
 
 Tokens = list[str]
 
@@ -32,7 +33,7 @@ def run_script(main: Callable[[Sequence[str]], None]) -> None:
     """Run ``main(argv)``; wrong input prints one line that names argument, value and remedy, and exits with code 2."""
     try:
         main(sys.argv[1:])
-    except (InvalidInput, NotADensityError, NonFiniteLossError) as error:
+    except (InvalidInput, NotADensityError, NonFiniteLossError, NonFiniteError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -3,6 +3,9 @@ computed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pyro
 import pyro.distributions as dist
 import torch
@@ -14,6 +17,9 @@ from pyro.poutine.util import prune_subsample_sites
 from torch import Tensor, nn
 
 from ppl_models.errors import InvalidInput
+
+# What to do about a density that is no number.
+REMEDY = "train again with a smaller --learning-rate, or keep the scales of guide and program within limits"
 
 
 class NonFiniteError(ArithmeticError):
@@ -118,3 +124,43 @@ def sum_of_sites(trace: Trace, shape: tuple[int, int]) -> Tensor:
             raise NonFiniteError(f"site {name!r}: log-density is NaN or +infinity at image {image}")
         total = total.to(log_prob.device) + log_prob
     return total.expand(shape)
+
+
+@contextmanager
+def at_image(what: str, program: nn.Module, guide: nn.Module, image: Tensor, index: int) -> Iterator[None]:
+    """Around the score of one image (1, D): what fails there is told with its site and the image's own index.
+
+    Torch's validation stops at the first NaN with the whole tensor in its message, and names neither.
+
+    Raises:
+        NonFiniteError: for a density that is NaN or +infinity, or a value outside the support of its distribution.
+    """
+    try:
+        yield
+    except InvalidInput:
+        raise
+    except (ValueError, NonFiniteError) as error:
+        try:
+            site = first_broken_site(program, guide, image)
+        except ValueError:  # of a distribution with a validation of its own
+            site = ""
+        found = f"site {site!r}: log-density is NaN or +infinity" if site else short(error)
+        raise NonFiniteError(f"{what}: {found} at image {index}; {REMEDY}") from error
+
+
+def first_broken_site(program: nn.Module, guide: nn.Module, images: Tensor) -> str:
+    """The first latent or observed site, guide before program, with a log-density of NaN or +infinity; "" if none."""
+    with torch.no_grad(), pyro.validation_enabled(False):
+        model_trace, guide_trace = traces(program, guide, images, 4)
+        for trace in (guide_trace, model_trace):
+            for name, site in trace.nodes.items():
+                if site["type"] == "sample":
+                    log_prob = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+                    if (log_prob.isnan() | (log_prob == torch.inf)).any():
+                        return name
+    return ""
+
+
+def short(error: Exception) -> str:
+    """The beginning of a message, without the tensors that torch appends to it."""
+    return " ".join(str(error).split()).partition(", but found invalid values")[0][:200]

@@ -9,6 +9,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+# Where Pyro's description of a trace begins that it appends to an error.
+TRACE_SHAPES = "Trace Shapes:"
+
 
 class InvalidInput(ValueError):
     """Input that cannot be used, said in one line: argument, value, problem, remedy.
@@ -18,11 +21,14 @@ class InvalidInput(ValueError):
         value: what was given.
         problem: what is wrong with it.
         remedy: what to do instead.
+
+    Raised inside a traced Pyro model it is made anew by Pyro, as ``type(error)(message and the shapes of the trace)``:
+    the line that was said is kept, and the shapes are cut off.
     """
 
-    def __init__(self, argument: str, value: object, problem: str, remedy: str) -> None:
+    def __init__(self, argument: str, value: object = None, problem: str = "", remedy: str = "") -> None:
         self.argument, self.value, self.problem, self.remedy = argument, value, problem, remedy
-        line = f"{argument} {value!r}: {problem}; {remedy}"
+        line = f"{argument} {value!r}: {problem}; {remedy}" if problem else argument.partition(TRACE_SHAPES)[0]
         super().__init__(" ".join(line.split()))
 
     def __reduce__(self) -> tuple[type[InvalidInput], tuple[str, object, str, str]]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ppl_models.guides.laplace import steady
 
-from ..weights import NonFiniteError
+from ..weights import REMEDY, NonFiniteError
 from .bridge import Bridge
 from .passes import Pass
 
@@ -39,4 +39,4 @@ def check_weights(name: str, bridge: Bridge, passed: Pass, index: Sequence[int])
     finite = bool(passed.point.log_start[chain, place].isfinite())
     sites = "'x'" if finite else ", ".join(map(repr, bridge.sites))
     where = f"image {index[place]}, by the density of site {sites}"
-    raise NonFiniteError(f"{name}: a weight is NaN or +infinity at {where}")
+    raise NonFiniteError(f"{name}: a weight is NaN or +infinity at {where}; {REMEDY}")

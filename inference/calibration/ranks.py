@@ -16,9 +16,10 @@ from ppl_models.guides import GuideProgram
 from ppl_models.program import GenerativeProgram
 
 from ..estimators.base import MAX_ELEMENTS, evaluation_mode, rows_within
+from ..estimators.support import check_support
 from ..randomness import keyed_noise
 from ..simulate import Simulated, simulate
-from ..weights import sum_of_sites, traces
+from ..weights import at_image, sum_of_sites, traces
 
 LEAST_SIMULATIONS = 1000
 LEAST_DRAWS = 19
@@ -72,7 +73,9 @@ def rank_truths(
         seed: of the simulation and, with the number of the simulation, of the guide's noise.
 
     Raises:
-        InvalidInput: for a program without latents, or too few simulations or draws.
+        InvalidInput: for a program without latents, a guide that has no density at some of them, or too few simulations
+            or draws.
+        NonFiniteError: if a log-density is NaN or +infinity.
     """
     check_pair(program, guide)
     check_counts(simulations, draws)
@@ -81,7 +84,8 @@ def rank_truths(
     with evaluation_mode(program, guide):
         log_p = torch.cat([log_density(program, *batch) for batch in _batches(simulated, chunk)])
         for i, (x, truth) in enumerate(tqdm(_batches(simulated, 1), "calibration", simulations, disable=not progress)):
-            with keyed_noise(seed, "calibration", i, device=x.device):
+            located = at_image("calibration, simulated images", program, guide, x, i)
+            with located, keyed_noise(seed, "calibration", i, device=x.device):
                 rows.append(_one(program, guide, x, truth, log_p[i], draws, chunk))
     names = [*_names({name: z[0] for name, z in simulated.latents.items()}, program.latents), LOG_JOINT]
     ranks, log_weights, of_truth = (torch.stack(column) for column in zip(*rows, strict=True))
@@ -89,10 +93,11 @@ def rank_truths(
 
 
 def check_pair(program: nn.Module, guide: nn.Module | None) -> None:
-    """Raise ``InvalidInput`` unless there are latents and a guide to calibrate."""
+    """Raise ``InvalidInput`` unless there are latents, and a guide with a density wherever they may lie."""
     if guide is None or not program.latents:
         problem = f"{type(program).__name__} has no latents, and so no posterior to calibrate"
         raise InvalidInput("--sbc", type(program).__name__, problem, "leave it out")
+    check_support(program, guide, "--sbc", "give it the support of the prior, or leave --sbc out")
 
 
 def check_counts(simulations: int, draws: int) -> None:

@@ -22,6 +22,7 @@ from ..annealing.tuning import PILOT_CHAINS, start_point
 from ..claims import Claim
 from .base import MAX_ELEMENTS, Estimate, Estimator, evaluation_mode, positive, rows_within
 from .importance import log_mean_weight
+from .support import check_support
 
 # A processor's cache holds half of what a decoder without gradients may take; an accelerator wants many rows at once.
 ROWS = {"cpu": MAX_ELEMENTS // 2, "cuda": 32 * MAX_ELEMENTS}
@@ -90,16 +91,22 @@ class Annealed(Estimator):
         """Refuse a program, or a pair, before anything is computed.
 
         Raises:
-            InvalidInput: as ``make_bridge``.
+            InvalidInput: as ``make_bridge``, and for a guide whose density is 0 where the prior's is not.
             NotADensityError: for the deterministic autoencoder.
         """
         if isinstance(program, NotADensity):
             program.refuse(self.name)
         check_latents(program)
+        self.check_start(program)
         parameter = next(program.parameters(), torch.empty(()))
         x = torch.zeros(1, program.data_dim).to(parameter)
         with evaluation_mode(program, *self.modules()), fixed(x, program, *self.modules()):
             make_bridge(program, self.start, x)
+
+    def check_start(self, program: nn.Module) -> None:
+        """Refuse a guide whose density is 0 where the prior's is not: chains would leave the support of their start."""
+        if self.start is not None:
+            check_support(program, self.start, "start", "give it the support of the prior, or --start prior")
 
     def log_weights(
         self, program: nn.Module, x: Tensor, index: Sequence[int], latents: dict[str, Tensor] | None = None
@@ -109,9 +116,10 @@ class Annealed(Estimator):
         Forward from the start, or reverse from ``latents`` where they are given.
 
         Raises:
-            InvalidInput: as ``make_bridge``.
+            InvalidInput: as ``check``.
             NonFiniteError: if a weight is NaN or +infinity.
         """
+        self.check_start(program)
         groups, places = self.layout(program, x)
         blocks = blocks_of(index, places)
         state = StateFile(self.state_path, self.fingerprint(program, x, index))

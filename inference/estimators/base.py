@@ -15,7 +15,7 @@ from ppl_models.errors import InvalidInput
 from ppl_models.nets import AutoregressiveNet
 
 from ..claims import Claim
-from ..weights import NonFiniteError
+from ..weights import REMEDY, NonFiniteError
 
 # Elements of the largest tensor of one chunk, rows x the widest layer: 2 MiB, near the size of a processor's cache.
 MAX_ELEMENTS = 2**19
@@ -124,7 +124,7 @@ class Estimator(ABC):
             raise InvalidInput("program", type(program).__name__, problem, "log_prob must give (N,): use to_event(1)")
         if estimate.values.isnan().any():
             image = index[int(estimate.values.isnan().nonzero()[0])]
-            raise NonFiniteError(f"{self.name} of {type(program).__name__} is NaN at image {image}: train it again")
+            raise NonFiniteError(f"{self.name} of {type(program).__name__} is NaN at image {image}; {REMEDY}")
         return estimate
 
 

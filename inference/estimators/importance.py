@@ -15,7 +15,7 @@ from ppl_models.guides import GuideProgram
 from ..claims import Claim
 from ..pareto import pareto_shape
 from ..randomness import keyed_noise
-from ..weights import log_weights
+from ..weights import at_image, log_weights
 from .base import Estimate, Estimator, positive, rows_within
 
 # Bound on the elements of the largest tensor of one chunk of particles. A chunk costs milliseconds whatever its size,
@@ -67,11 +67,16 @@ class FromWeights(Estimator):
         """``value``, ``stderr`` and diagnostics of one image from its log-weights (K,) in float64."""
 
     def weights(self, program: nn.Module, image: Tensor, index: int) -> Tensor:
-        """The K log-weights of one image (1, D), float64."""
+        """The K log-weights of one image (1, D), float64.
+
+        Raises:
+            NonFiniteError: naming site and image, if one is NaN or +infinity.
+        """
         chunk = rows_within(self.max_elements, image.shape[-1], program, self.guide)
         full, rest = divmod(self.num_particles, chunk)
         sizes = [chunk] * full + [rest] * (rest > 0)
-        with keyed_noise(self.seed, self.name, int(index), device=image.device):
+        located = at_image(self.name, program, self.guide, image, int(index))
+        with located, keyed_noise(self.seed, self.name, int(index), device=image.device):
             parts = [log_weights(program, self.guide, image, size)[:, 0] for size in sizes]
         return torch.cat(parts).double()
 

@@ -89,7 +89,7 @@ def parse_estimator(
     try:
         return _build(name, stem, number, program, guide, seed, annealing or AnnealingOptions())
     except InvalidInput as error:
-        if error.argument.startswith("--"):
+        if error.argument.startswith("--") or not error.problem:  # the latter was remade by Pyro, and is one line
             raise
         kind = type(program).__name__
         problem = f"{kind} {error.problem}" if error.value == kind else error.problem

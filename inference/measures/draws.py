@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ..objectives.terms import log_prob
 from ..randomness import keyed_noise
-from ..weights import NonFiniteError, traces
+from ..weights import NonFiniteError, at_image, traces
 from .divergences import Divergence, divergences
 
 
@@ -49,8 +49,10 @@ def draw(
     """
     rows = []
     for number in tqdm(range(len(x)), desc="latents", disable=not progress):
-        with keyed_noise(seed, "collapse", int(index[number]), device=x.device):
-            rows.append(_one(program, guide, x[number : number + 1], num_draws, int(index[number])))
+        image = x[number : number + 1]
+        located = at_image("collapse", program, guide, image, int(index[number]))
+        with located, keyed_noise(seed, "collapse", int(index[number]), device=x.device):
+            rows.append(_one(program, guide, image, num_draws, int(index[number])))
     return Draws(
         {name: torch.stack([row.latents[name] for row in rows], 1) for name in program.latents},
         *(torch.stack([getattr(row, term) for row in rows], 1) for term in ("log_likelihood", "log_prior", "log_q")),

@@ -7,6 +7,7 @@ import pytest
 from inference.cli import parse_options, run_script, take_prefixed
 from inference.rehearsal import NonFiniteLossError
 from inference.train_options import jobs
+from inference.weights import NonFiniteError
 from ppl_models.errors import InvalidInput, NotADensityError
 
 # script, what is written, what the line must say
@@ -147,7 +148,13 @@ def test_the_command_line_becomes_a_job(tiny, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [InvalidInput("--a", 1, "b", "c"), NotADensityError("no density"), NonFiniteLossError("loss is nan")]
+    "error",
+    [
+        InvalidInput("--a", 1, "b", "c"),
+        NotADensityError("no density"),
+        NonFiniteLossError("loss is nan"),
+        NonFiniteError("iw:5: site 'z' at image 3"),
+    ],
 )
 def test_errors_of_the_user_end_with_one_line_and_code_2(error, capsys) -> None:
     def main(argv) -> None:
