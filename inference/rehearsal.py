@@ -32,7 +32,8 @@ def rehearse(program: nn.Module, guide: nn.Module | None, images: Tensor) -> Non
     Raises:
         InvalidInput: for images outside the program's sample space, a program whose density is not one number per
             image, a guide with other sites, shapes or kinds of distribution than the program's latents, draws that
-            promise a gradient and carry none, or a guide with a parameter that no gradient reaches.
+            promise a gradient and carry none, or a guide with a parameter that no gradient reaches or that lies in
+            Pyro's parameter store.
     """
     images = images[:2]
     program.check(images)
@@ -46,6 +47,7 @@ def rehearse(program: nn.Module, guide: nn.Module | None, images: Tensor) -> Non
             elif isinstance(program, TractableProgram):
                 check_shapes(f"program {name}.distribution()", program.distribution(), (), (program.data_dim,))
             if guide is not None:
+                check_store(guide, images)
                 check_values(program, guide, images)
                 log_weights(program, guide, images, 3)
                 check_gradients(program, guide, images)
@@ -77,6 +79,23 @@ def check_shapes(what: str, found: object, batch_shape: tuple[int, ...], event_s
         problem = f"has batch shape {shapes[0]} and event shape {shapes[1]} on two images"
         remedy = f"give {batch_shape} and {event_shape}; .to_event(1) makes the last dimension one event"
         raise InvalidInput(what, type(found).__name__, problem, remedy)
+
+
+def check_store(guide: nn.Module, images: Tensor) -> None:
+    """A guide keeps its parameters on itself: what it puts into Pyro's parameter store no optimizer here ever moves.
+
+    Raises:
+        InvalidInput: naming those parameters.
+    """
+    own, traced = {id(p) for p in guide.parameters()}, poutine.trace(guide).get_trace(images)
+    values = {name: traced.nodes[name]["value"] for name in traced.param_nodes}
+    stored = [name for name, value in values.items() if id(value.unconstrained()) not in own]
+    if stored:
+        for name in stored:  # nothing stays behind that a mended guide would find
+            del pyro.get_param_store()[name]
+        problem = f"keeps its parameters {', '.join(sorted(stored)[:5])} in Pyro's parameter store, untrained"
+        remedy = "make them nn.Parameter on self, instead of pyro.param or pyro.module"
+        raise InvalidInput("guide", type(guide).__name__, problem, remedy)
 
 
 def check_values(program: nn.Module, guide: nn.Module, images: Tensor) -> None:

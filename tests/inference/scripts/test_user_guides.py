@@ -92,6 +92,11 @@ BROKEN = {
         "  super().__init__(data_dim, latent_dim)\n  self.forgotten = nn.Parameter(torch.zeros(3))",
         ["guide 'G'", "no gradient reaches its parameters forgotten", "requires_grad_(False)"],
     ),
+    # It would stay where it starts, and no checkpoint would hold it.
+    "a parameter in Pyro's store": (
+        fits("return dist.Normal(self.net(x) + pyro.param('shift', torch.ones(2)), 1.).to_event(1)"),
+        ["guide 'G'", "parameters shift in Pyro's parameter store", "nn.Parameter on self"],
+    ),
     "detached parameters": (
         fits("return dist.Normal(self.net(x).detach(), 1.).to_event(1)"),
         ["guide 'G'", "no gradient reaches its parameters net.bias, net.weight", "without detach"],
