@@ -35,7 +35,7 @@ class Posterior:
     attrs: Mapping[str, object]
 
 
-def read_posterior(path: Path) -> Posterior:
+def read_posterior(path: Path | str) -> Posterior:
     """Read ``posterior.nc``.
 
     Raises:
@@ -56,7 +56,7 @@ def read_posterior(path: Path) -> Posterior:
     return Posterior(draws, guide, groups["sample_stats"]["diverging"], dict(groups["posterior"].attrs))
 
 
-def _flat(path: Path, group: xr.Dataset) -> xr.DataArray:
+def _flat(path: Path | str, group: xr.Dataset) -> xr.DataArray:
     """All sites of a group beside each other, the components named by their site."""
     parts = []
     for name, site in group.data_vars.items():
@@ -70,6 +70,7 @@ def _flat(path: Path, group: xr.Dataset) -> xr.DataArray:
     return xr.concat(parts, "latent")
 
 
+@np.errstate(divide="ignore", invalid="ignore")  # chains that never moved have no deviation to divide by
 def compare(posterior: Posterior) -> xr.Dataset:
     """NUTS and guide per image and latent.
 
@@ -132,6 +133,7 @@ class ImageVerdict:
     sentence: str
 
 
+@np.errstate(divide="ignore", invalid="ignore")
 def judge_images(table: xr.Dataset) -> list[ImageVerdict]:
     """A verdict per image: two-sided z tests of the mean and of the logarithm of the sd ratio, on every image and
     latent, at 5% over all of them (Bonferroni). Latents on which NUTS did not converge get none."""

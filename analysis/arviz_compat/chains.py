@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import xarray as xr
 
 from analysis.arviz_compat.door import load_arviz
@@ -15,14 +16,16 @@ def chain_diagnostics(draws: xr.DataArray) -> xr.Dataset:
 
     Returns:
         ``r_hat``, ``ess_bulk``, ``ess_tail``, and ``mcse_mean``, ``mcse_sd``, the standard errors of mean and standard
-        deviation, over the other dimensions.
+        deviation, over the other dimensions. Chains that never moved have an R-hat that is infinite, or NaN if they
+        stand at the same place: ArviZ divides by their variance.
     """
     arviz, data = load_arviz(), draws.rename("draws").to_dataset()
-    found = {
-        "r_hat": arviz.rhat(data, method="rank"),
-        "ess_bulk": arviz.ess(data, method="bulk"),
-        "ess_tail": arviz.ess(data, method="tail"),
-        "mcse_mean": arviz.mcse(data, method="mean"),
-        "mcse_sd": arviz.mcse(data, method="sd"),
-    }
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = {
+            "r_hat": arviz.rhat(data, method="rank"),
+            "ess_bulk": arviz.ess(data, method="bulk"),
+            "ess_tail": arviz.ess(data, method="tail"),
+            "mcse_mean": arviz.mcse(data, method="mean"),
+            "mcse_sd": arviz.mcse(data, method="sd"),
+        }
     return xr.Dataset({name: result["draws"] for name, result in found.items()})

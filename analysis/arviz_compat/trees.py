@@ -10,12 +10,13 @@ from analysis.errors import InvalidInput
 from analysis.files import MAKERS
 
 
-def open_tree(path: Path) -> dict[str, xr.Dataset]:
+def open_tree(path: Path | str) -> dict[str, xr.Dataset]:
     """The groups of an ArviZ file (``latents.nc``, ``posterior.nc``), loaded and closed.
 
     Raises:
         InvalidInput: the file is missing or is no netCDF tree with a ``posterior``.
     """
+    path = Path(path)
     maker = MAKERS.get(path.name, MAKERS["latents.nc"])
     if not path.is_file():
         raise InvalidInput(str(path), "(missing)", "there is no such file", f"make it with: {maker}")

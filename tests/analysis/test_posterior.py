@@ -156,6 +156,22 @@ def test_each_of_the_three_diagnostics_can_withhold_trust(found: dict[str, float
     assert (compare(as_posterior(drawn["nuts"]["z"], drawn["guide"]["z"]))["converged"] == sound).all()
 
 
+@pytest.mark.parametrize("places", [(0.0, 0.0), (-1.0, 1.0)])
+def test_chains_that_never_moved_are_no_verdict_and_no_warning(places: tuple[float, float]) -> None:
+    """A step size that was tuned badly: the variance within chains is 0, and R-hat infinite or undefined."""
+    stuck = np.array(places)[:, None, None, None] * np.ones((2, 20, 2, 3))
+    table = compare(as_posterior(stuck, np.random.default_rng(0).normal(size=(1, 40, 2, 3))))
+    assert not (table["r_hat"] < np.inf).any()
+    assert (table["converged"] == 0).all()
+    first, _ = judge_images(table)
+    assert first.trusted == ()
+    assert "nothing is said of the guide" in first.sentence
+
+
+def test_a_path_may_be_text(path) -> None:
+    assert read_posterior(str(path)).draws.identical(read_posterior(path).draws)
+
+
 def test_effective_sample_size_of_an_autoregression() -> None:
     """x_t = rho x_(t-1) + e has N (1 - rho) / (1 + rho) effective draws of its mean (Geyer 1992), in both majors."""
     rng, rho = np.random.default_rng(6), 0.6
