@@ -113,7 +113,8 @@ def _line(tree: xr.DataTree, image: int) -> str:
         off = np.abs(guide.mean(0) - nuts.mean(0)) / scale
         ratio, distance = guide.std(0) / scale, (distances / scale).mean()
     span = f"{ratio.min():.2f} to {ratio.max():.2f}"
-    cells = (image, f"{r_hat:.3f}", f"{ess:.0f}", divergent, f"{off.max():.2f}", span, f"{distance:.3f}")
+    draws = f"{ess:.0f}" if ess > 0 else "-"  # of a few draws that alternate the estimate may come out negative
+    cells = (image, f"{r_hat:.3f}", draws, divergent, f"{off.max():.2f}", span, f"{distance:.3f}")
     return " ".join(f"{cell:>{width}}" for cell, width in zip(cells, WIDTHS, strict=True))
 
 

@@ -7,7 +7,9 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
+from pyro.ops.stats import effective_sample_size
 
 from analysis.arviz_compat import load_arviz
 from analysis.posterior import compare, read_posterior
@@ -82,6 +84,16 @@ def test_a_chain_that_never_moved_is_shown_as_one(written) -> None:
     stuck["posterior"]["z"][...] = 1.0
     line = posterior.table(stuck).splitlines()[-1].split()
     assert (line[1], line[4], line[-1]) == ("nan", "inf", "inf")
+
+
+def test_an_effective_sample_size_is_never_negative(written) -> None:
+    """Of draws that alternate, the autocorrelations sum to less than -1/2, and the estimate changes its sign."""
+    with xr.open_datatree(written[0] / "posterior.nc", engine="h5netcdf") as tree:
+        alternating = tree.load().copy(deep=True)
+    z = alternating["posterior"]["z"]
+    z[...] = (-1.0) ** np.arange(z.sizes["draw"])[None, :, None, None]
+    assert effective_sample_size(torch.as_tensor(z.values[:, :, 0]), 0, 1).min() < 0
+    assert posterior.table(alternating).splitlines()[-1].split()[2] == "-"
 
 
 @pytest.mark.parametrize("name", ["vae_vamp", "pixel_vae", "ladder_vae", "linear_vae", "autoencoder_gmm"])
