@@ -15,13 +15,14 @@ class IndependentPixels(TractableProgram):
 
     Args:
         data_dim: D, the number of pixels.
-        levels: number of values of a pixel.
-        likelihood: the family of one pixel, see ``pixel_family``.
+        levels: number of values of a pixel; 0 for real ones.
+        likelihood: the family of one pixel, see ``pixel_family``. A Gaussian one has a density, of real pixels or grey.
     """
 
     def __init__(self, data_dim: int, levels: int = 2, likelihood: str = "auto") -> None:
         super().__init__(data_dim, levels=levels)
         self.family = pixel_family(levels, likelihood)
+        self.measure = self.family.measure
         self.pixel_parameters = nn.Parameter(torch.zeros(data_dim, self.family.num_parameters))
 
     def distribution(self) -> TorchDistribution:

@@ -19,6 +19,7 @@ from ppl_models.distributions import (
 )
 from ppl_models.guides import DiagonalNormal
 from ppl_models.programs import FVSBN, MADE, VAE, IndependentPixels
+from ppl_models.recipes import RECIPES, build, parameters_of
 
 SAMPLERS = ["sequential", "fixed-point", "cached"]
 
@@ -177,6 +178,33 @@ def test_independent_pixels_learn_a_pixel_of_256_levels() -> None:
     assert entropy <= loss.item() < entropy + 0.1
     assert program.log_prob(torch.arange(256.0)[:, None]).exp().sum().item() == pytest.approx(1, abs=1e-5)
     assert ((program(size=4000) == 0).float().mean() - 0.5).abs() < 4 * (0.25 / 4000) ** 0.5 + 0.02
+
+
+def test_independent_pixels_of_real_values_reach_their_maximum_likelihood() -> None:
+    """Normal pixels, each with its own mean and all with one deviation s: the mean is -D/2 (ln 2 pi s^2 + 1)."""
+    x = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([0.5, 1.0, 2.0]) - 1.5
+    program = IndependentPixels(3, levels=0)
+    optimizer = torch.optim.Adam(program.parameters(), 0.05)
+    for _ in range(600):
+        optimizer.zero_grad()
+        loss = -program.log_prob(x).mean()
+        loss.backward()
+        optimizer.step()
+    program.check(x)
+    assert program.measure == "density"
+    expected = -1.5 * ((2 * math.pi * x.var(0, correction=0).mean()).log() + 1)
+    assert -loss.item() == pytest.approx(expected.item(), abs=1e-3)
+
+
+@pytest.mark.parametrize("levels", [0, 5])
+@pytest.mark.parametrize("recipe", [name for name, r in RECIPES.items() if "likelihood" in parameters_of(r)])
+def test_gaussian_pixels_have_a_density_in_every_recipe(recipe: str, levels: int) -> None:
+    """Called a mass, it would be compared with probabilities."""
+    program, _ = build(recipe, {"data_dim": 30, "levels": levels, "shape": [1, 6, 5]}, {"likelihood": "gaussian"})
+    assert program.measure == "density"
+    if levels:
+        program, _ = build(recipe, {"data_dim": 30, "levels": levels, "shape": [1, 6, 5]})
+        assert program.measure == "mass"
 
 
 @pytest.mark.parametrize("likelihood", ["auto", "categorical", "logistic:2"])
