@@ -31,9 +31,9 @@ def rehearse(program: nn.Module, guide: nn.Module | None, images: Tensor) -> Non
 
     Raises:
         InvalidInput: for images outside the program's sample space, a program whose density is not one number per
-            image, a guide with other sites, shapes or kinds of distribution than the program's latents, draws that
-            promise a gradient and carry none, or a guide with a parameter that no gradient reaches or that lies in
-            Pyro's parameter store.
+            image or goes by the name of a mass, a guide with other sites, shapes or kinds of distribution than the
+            program's latents, draws that promise a gradient and carry none, or a guide with a parameter that no
+            gradient reaches or that lies in Pyro's parameter store.
     """
     images = images[:2]
     program.check(images)
@@ -54,6 +54,7 @@ def rehearse(program: nn.Module, guide: nn.Module | None, images: Tensor) -> Non
                 check_paths(guide, images)
             else:
                 program(images)
+            check_measure(program, images)
         except (ValueError, RuntimeError, TypeError) as error:
             if isinstance(error, InvalidInput):
                 raise
@@ -79,6 +80,24 @@ def check_shapes(what: str, found: object, batch_shape: tuple[int, ...], event_s
         problem = f"has batch shape {shapes[0]} and event shape {shapes[1]} on two images"
         remedy = f"give {batch_shape} and {event_shape}; .to_event(1) makes the last dimension one event"
         raise InvalidInput(what, type(found).__name__, problem, remedy)
+
+
+def check_measure(program: nn.Module, images: Tensor) -> None:
+    """What a program says its log p(x) is measured by must be what its likelihood says: a density that goes by the name
+    of a mass would be compared with probabilities.
+
+    Raises:
+        InvalidInput: otherwise.
+    """
+    likelihood = poutine.trace(program).get_trace(images).nodes["x"]["fn"]
+    try:
+        measure = "mass" if likelihood.support.is_discrete else "density"
+    except NotImplementedError:  # a distribution of the user's that does not say
+        return
+    if program.measure != measure:
+        kind = type(program).__name__
+        problem = f"calls its log p(x) a {program.measure}, and its likelihood has a {measure} ({likelihood.support})"
+        raise InvalidInput("program", kind, problem, f'set measure = "{measure}" on the class')
 
 
 def check_store(guide: nn.Module, images: Tensor) -> None:

@@ -86,7 +86,7 @@ def report_on_program(
     shape: Sequence[int] | None = None,
     seed: int = 0,
 ) -> Report:
-    """As ``check_program``, but a report whatever it says."""
+    """As ``check_program``, but a report whatever it says; refused are draws that the program itself would refuse."""
     if not isinstance(program, GenerativeProgram):
         raise InvalidInput("program", type(program).__name__, "is no program", "subclass GenerativeProgram")
     data = building.data_of(program, program, shape)
@@ -96,9 +96,25 @@ def report_on_program(
             guide.bind(program)
         (program, guide), error = building.copied_or_same((program, guide))
         if x is None:
-            with torch.no_grad():
-                x = program(size=40)
+            x = generated(program)
         program.check(x)
         images = building.some_images(x, program)
         subject = own.ProgramSubject(program, guide, x=images, options=options, data=data, error=error)
         return run_steps(STEPS, subject, type(program).__name__, seed, x.device)
+
+
+def generated(program: GenerativeProgram) -> Tensor:
+    """Forty images of its own.
+
+    Raises:
+        InvalidInput: if they lie outside its sample space.
+    """
+    with torch.no_grad():
+        x = program(size=40)
+    try:
+        program.check(x)
+    except InvalidInput as error:
+        problem = f"it generates what it would refuse ({error.argument} {error.value}: {error.problem})"
+        remedy = 'set measure = "density" on the class if pixels are real numbers, else correct its draws or levels'
+        raise InvalidInput("program", type(program).__name__, problem, remedy) from error
+    return x
