@@ -20,7 +20,7 @@ from analysis.declared import Declared, check_nats, images_of
 from analysis.errors import InvalidInput
 from analysis.imported_run import Row, Subject, check_place, given_subject, subject_like, write_run
 from analysis.imported_study import check_join, join_study
-from analysis.imported_values import DEFAULT_COLUMN, UNITS, in_nats, read_column
+from analysis.imported_values import DEFAULT_COLUMN, UNITS, Column, in_nats, read_column
 
 
 def import_evidence(
@@ -79,36 +79,45 @@ def import_evidence(
             images; a value that is no number, named by its line; a contradiction in what is declared. Nothing is
             written then.
     """
+    path, out, join = Path(path), Path(out), None if join is None else Path(join)
     declared = Declared.checked(claim, units, negative, tolerance, stderr_column)
     _check_names(estimator=estimator, program=program)
     if num_particles < 0:
         raise InvalidInput("--num-particles", num_particles, "counts samples", "give K, or 0 where there are none")
+    about = _about(like, subject, split, measure)
+    found = read_column(path, column, stderr_column, units)
+    nats, stderr = _by_image(path, found, about, declared, units, negative, limit)
+    row = Row(estimator, declared.claim, nats, stderr, num_particles, declared.tolerance)
+    check_place(out)
+    if join is not None:
+        check_join(join, out, program, seed, about)
+    source = {"column": column, "units": units, "negative": negative}
+    folder = write_run(out, path, row, program, about, seed, source)
+    if join is not None:
+        join_study(join, folder, program)
+    return folder
+
+
+def _about(like: str | Path | None, subject: Subject | None, split: str, measure: str | None) -> Subject:
+    """What the numbers are about, which one of the two has to say."""
     if (like is None) == (subject is None):
-        raise InvalidInput(
-            "--like",
-            like or "(missing)",
-            "the data are named twice or not at all",
-            "give --like RUN, or all of --data --data-digest --levels --data-dim --num-images",
-        )
-    about = subject_like(Path(like), split, measure) if subject is None else subject
-    found = read_column(Path(path), column, stderr_column, units)
-    images = images_of(Path(path), found, about, limit)
-    nats = in_nats(found.values, units, about.data_dim) * (-1 if negative else 1)
-    check_nats(Path(path), found.rows, nats, declared, about)
-    full, stderr = (np.full(about.images.size, np.nan) for _ in range(2))
-    places = np.searchsorted(about.images, images)
-    full[places] = nats
+        remedy = "give --like RUN, or all of --data --data-digest --levels --data-dim --num-images"
+        raise InvalidInput("--like", like or "(missing)", "the data are named twice or not at all", remedy)
+    return subject_like(Path(like), split, measure) if subject is None else subject
+
+
+def _by_image(
+    path: Path, found: Column, about: Subject, declared: Declared, units: str, negative: bool, limit: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """log p(x) and its standard error of every image of the split, nats: (N,), NaN where the file has none."""
+    places = np.searchsorted(about.images, images_of(path, found, about, limit))
+    values = in_nats(found.values, units, about.data_dim) * (-1 if negative else 1)
+    check_nats(path, found.rows, values, declared, about)
+    nats, stderr = (np.full(about.images.size, np.nan) for _ in range(2))
+    nats[places] = values
     if found.stderr is not None:
         stderr[places] = in_nats(found.stderr, units, about.data_dim)
-    row = Row(estimator, declared.claim, full, stderr, num_particles, declared.tolerance)
-    source = {"column": column, "units": units, "negative": negative}
-    check_place(Path(out))
-    if join is not None:
-        check_join(Path(join), Path(out), program, seed, about)
-    folder = write_run(Path(out), Path(path), row, program, about, seed, source)
-    if join is not None:
-        join_study(Path(join), folder, program)
-    return folder
+    return nats, stderr
 
 
 def _check_names(**names: str) -> None:

@@ -70,7 +70,9 @@ def fixed(value: float, digits: int = 3) -> str:
 def summary(findings: Findings) -> list[str]:
     """The verdict lines for the terminal: one line each, whatever the reasons in the files hold."""
     judgement, study = findings.judgement, findings.study
-    lines = [*cure_lines(study), *sweep_lines(study)] if study.meta["study"] == "collapse" else []
+    lines = []
+    if study.meta["study"] == "collapse":
+        lines = [*cure_lines(findings.cures), *sweep_lines(findings.linear[0], findings.sweeps)]
     heads = headlines(judgement.of_scope("runs"))
     lines += _told("runs", [(headline.word, headline.sentence) for headline in heads])
     lines += _told("methods", [(verdict.word, verdict.sentence) for verdict in judgement.of_scope("methods")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -15,14 +16,14 @@ from analysis.pairs import Judgement
 from analysis.ranking import RankingStatement
 from analysis.runs import Study
 from analysis.sections_collapse import collapse_section
-from analysis.sections_cures import cures
+from analysis.sections_cures import CureEntry, cures
 from analysis.sections_evidence import established
 from analysis.sections_gap import gap_findings
 from analysis.sections_guide import calibrations, posteriors, weight_tails
 from analysis.sections_latent import latent_codes
 from analysis.sections_ranking import ranked
 from analysis.sections_sandwich import sandwich_findings
-from analysis.sections_sweep import linear_entries, sweep_entries
+from analysis.sections_sweep import LinearEntry, SweepEntry, linear_entries, sweep_entries
 from analysis.style import Picture, as_picture, house_style, member_colours
 from analysis.table import merge_refusals, table_of_claims
 
@@ -34,6 +35,22 @@ class Findings:
     study: Study
     judgement: Judgement
     ranking: RankingStatement
+
+    # For the page and for the terminal: each takes seconds to read.
+    @cached_property
+    def cures(self) -> CureEntry:
+        """The cures of a study of posterior collapse."""
+        return cures(self.study)
+
+    @cached_property
+    def linear(self) -> tuple[list[LinearEntry], list[str]]:
+        """The linear program against its theory, and the folders that lack it."""
+        return linear_entries(self.study)
+
+    @cached_property
+    def sweeps(self) -> list[SweepEntry]:
+        """The sweeps of a study."""
+        return sweep_entries(self.study)
 
 
 @dataclass(frozen=True)
@@ -160,16 +177,16 @@ def _collapse(findings: Findings) -> Mapping[str, Any]:
 
 
 def _cures(findings: Findings) -> Mapping[str, Any]:
-    return {"entry": cures(findings.study)}
+    return {"entry": findings.cures}
 
 
 def _linear(findings: Findings) -> Mapping[str, Any]:
-    entries, missing = linear_entries(findings.study)
+    entries, missing = findings.linear
     return {"entries": entries, "missing": missing}
 
 
 def _sweeps(findings: Findings) -> Mapping[str, Any]:
-    return {"entries": sweep_entries(findings.study)}
+    return {"entries": findings.sweeps}
 
 
 def _glossary(findings: Findings) -> Mapping[str, Any]:

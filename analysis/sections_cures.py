@@ -43,6 +43,6 @@ def cures(study: Study) -> CureEntry:
     return CureEntry(rows, statements(rows), picture, left_out, CURED, MARGIN)
 
 
-def cure_lines(study: Study) -> list[str]:
+def cure_lines(entry: CureEntry) -> list[str]:
     """The verdict for the terminal."""
-    return [f"cures: {sentence}" for sentence in statements(cure_rows(study)[0])]
+    return [f"cures: {sentence}" for sentence in entry.statements]

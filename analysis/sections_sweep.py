@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.linear_theory import LinearTheory, linear_statements, linear_theories
@@ -55,9 +56,8 @@ def sweep_entries(study: Study) -> list[SweepEntry]:
     return entries
 
 
-def sweep_lines(study: Study) -> list[str]:
+def sweep_lines(linear: Sequence[LinearEntry], sweeps: Sequence[SweepEntry]) -> list[str]:
     """The verdicts on theory and sweeps for the terminal."""
-    theories, _ = linear_theories(study)
-    said = [(f"{theory.data}: ", sentence) for theory in theories for sentence in linear_statements(theory)]
+    said = [(f"{entry.theory.data}: ", sentence) for entry in linear for sentence in entry.statements]
     lines = [f"theory: {data}{sentence.removeprefix(data)}" for data, sentence in said]
-    return [*lines, *(f"sweep: {sweep_statement(grid)}" for grid in read_sweeps(study))]
+    return [*lines, *(f"sweep: {entry.statement}" for entry in sweeps)]

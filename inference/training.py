@@ -107,8 +107,8 @@ OWN_SMALL: dict[str, dict[str, Any]] = {
     # Steps of 0.01 made the guide's covariance singular on binary digits, where float32 scores its own draws wrongly.
     "linear_vae": {"epochs": 500, "learning_rate": 3e-3, "patience": None, "clip_norm": 10.0},
     "iwae": {"epochs": 40},
-    "discrete_vae": {"epochs": 50},
-    "recurrent_vae": {"epochs": 90},
+    "discrete_vae": {"epochs": 40},
+    "recurrent_vae": {"epochs": 140},
     "conv_vae": {"epochs": 60},
     "pixel_vae": {"epochs": 60},
     "lossy_vae": {"epochs": 60},

@@ -20,6 +20,8 @@ from ppl_models.errors import InvalidInput
 
 # What to do about a density that is no number.
 REMEDY = "train again with a smaller --learning-rate, or keep the scales of guide and program within limits"
+# How torch's validation of parameters and values goes on before it prints the tensor.
+INVALID_VALUES = ", but found invalid values"
 
 
 class NonFiniteError(ArithmeticError):
@@ -144,6 +146,8 @@ def at_image(what: str, program: nn.Module, guide: nn.Module, image: Tensor, ind
             site = first_broken_site(program, guide, image)
         except ValueError:  # of a distribution with a validation of its own
             site = ""
+        if not site and isinstance(error, ValueError) and INVALID_VALUES not in str(error):
+            raise  # another fault, which a smaller learning rate does not mend
         found = f"site {site!r}: log-density is NaN or +infinity" if site else short(error)
         raise NonFiniteError(f"{what}: {found} at image {index}; {REMEDY}") from error
 
@@ -163,4 +167,4 @@ def first_broken_site(program: nn.Module, guide: nn.Module, images: Tensor) -> s
 
 def short(error: Exception) -> str:
     """The beginning of a message, without the tensors that torch appends to it."""
-    return " ".join(str(error).split()).partition(", but found invalid values")[0][:200]
+    return " ".join(str(error).split()).partition(INVALID_VALUES)[0][:200]

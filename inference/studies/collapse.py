@@ -83,12 +83,8 @@ def tasks_of(plan: Plan, members: Sequence[Member], points: Sequence[Member], *,
 def make_point(
     plan: Plan, member: Member, seed: int, folder: str, after: Callable[[Plan, Member, int, Path], None] | None = None
 ) -> None:
-    """Train, score and measure one run, then what is asked ``after`` it.
-
-    A training that was cut off is continued, also where its process died in this very call.
-    """
-    resumed = plan if plan.overwrite else Plan(**{**vars(plan), "resume": True})
-    make_run(resumed, member, seed, folder)
+    """Train, score and measure one run, then what is asked ``after`` it."""
+    make_run(plan, member, seed, folder)
     run, path = load_run(plan.out / folder), plan.out / folder
     if run.guide is not None and not (path / collapse_name("test")).is_file():
         measure_run(run, load_data(plan.data, plan.data_dir))

@@ -126,15 +126,19 @@ def settings_of(member: Member, data: ImageData) -> Training | None:
 
 
 def make_run(plan: Plan, member: Member, seed: int, folder: str) -> None:
-    """Train, score on the test images and sample one run."""
+    """Train, score on the test images and sample one run.
+
+    A run that was cut off is continued, also where its process died in this very call and the task is tried again.
+    """
+    resume = not plan.overwrite
     data = load_data(plan.data, plan.data_dir)
     job = job_of(plan, data, member, seed, folder)
-    train(job, resume=plan.resume, overwrite=plan.overwrite, progress=False)
+    train(job, resume=resume, overwrite=plan.overwrite, progress=False)
     run = load_run(job.out)
     if isinstance(run.program, NotADensity):
         write_refusal(run, data, member.estimators)
     else:
-        evaluate(run, data, member.estimators, resume=plan.resume, **member.evaluation)
+        evaluate(run, data, member.estimators, resume=resume, **member.evaluation)
     if member.samples:
         sample(run, member.samples, seed=seed)
 

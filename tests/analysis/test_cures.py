@@ -290,7 +290,9 @@ def test_the_figure_draws_every_member_and_lines_of_equal_elbo(study: CureStudy)
     assert cure_figure([]) is None
 
 
-def test_the_report_shows_table_verdict_and_failures(study: CureStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_shows_table_verdict_and_failures(
+    study: CureStudy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(report, "SECTIONS", [section for section in report.SECTIONS if section.key == "cures"])
     study.member("a", 0.5, 3.5, accuracy=None)
     root = study.study().path
@@ -300,6 +302,7 @@ def test_the_report_shows_table_verdict_and_failures(study: CureStudy, monkeypat
     entry = cures(read_study(root))
     assert [row.name for row in entry.rows][:2] in (["decoder", "plain"], ["plain", "decoder"])
     assert report.main([str(root)]) == 0
+    assert "  cures: 1 of 1 reach a rate above 3 nats" in capsys.readouterr().out
     page = (root / "report.html").read_text()
     for text in ("1 of 1 reach a rate above 3 nats", "skip/seed-0", "does not fit &lt;it&gt;", "cures in these runs"):
         assert text in page

@@ -18,33 +18,15 @@ from analysis.claims import Claim
 from analysis.errors import InvalidInput
 from analysis.import_evidence import import_evidence, main
 from analysis.imported_run import Subject
-from analysis.pairs import judge_study
-from analysis.report import render_report
 from analysis.runs import read_study
+from tests.analysis.imported_files import OURS, THEIRS, N, declared, table, trained
 
 ROOT = Path(__file__).parents[2]
-N = 12
-OURS = -np.arange(20.0, 20.0 + N)
-SPREAD = np.array([-0.3, -0.2, -0.1, -0.1, 0.0, 0.0, 0.0, 0.0, 0.1, 0.1, 0.2, 0.3])
-THEIRS = OURS + 1 + SPREAD
 
 
 @pytest.fixture
 def like(folders) -> Path:
-    folders.config("made/seed-0")
-    folders.evidence("made/seed-0", {"exact": ("EXACT", OURS)})
-    return folders.study({"made": ["made/seed-0"]}) / "made/seed-0"
-
-
-def table(path: Path, **columns: object) -> Path:
-    rows = zip(*columns.values(), strict=True)
-    path.write_text("\n".join([",".join(columns), *(",".join(map(str, row)) for row in rows)]) + "\n")
-    return path
-
-
-def declared(run: Path | None, tmp_path: Path, **changes: object) -> dict:
-    options = {"claim": "LOWER_BOUND", "estimator": "iw:5000", "program": "theirs", "out": tmp_path / "theirs"}
-    return options | ({"like": run} if run else {}) | changes
+    return trained(folders)
 
 
 def read_back(folder: Path) -> analysis.Evidence:
@@ -121,25 +103,6 @@ def test_data_described_by_hand(tmp_path) -> None:
     options = declared(None, tmp_path, claim="NUMERICAL", tolerance=0.25, subject=subject)
     evidence = read_back(import_evidence(table(tmp_path / "t.csv", log_evidence=THEIRS), **options))
     assert (evidence["iw:5000"].tolerance, evidence.data_digest) == (0.25, "sha256:aaaa")
-
-
-def test_they_join_the_comparison_and_get_verdicts_by_their_claim(like, tmp_path) -> None:
-    """Ours exact, theirs a bound 1 nat above: established. As an estimate the same numbers decide nothing."""
-    file = table(tmp_path / "t.csv", log_evidence=THEIRS)
-    study = like.parents[1]
-    for program, claim in (("theirs", "LOWER_BOUND"), ("guess", "ESTIMATE")):
-        out = study / program / "seed-0"
-        import_evidence(file, **declared(like, tmp_path, claim=claim, program=program, out=out, join=study))
-    members = [member.name for member in read_study(study).members]
-    assert members == ["made", "theirs", "guess"]
-    verdicts = {(v.left, v.right): (v.word, v.higher) for v in judge_study(read_study(study)).verdicts}
-    assert verdicts[("made/seed-0", "theirs/seed-0")] == ("established", "theirs/seed-0")
-    assert verdicts[("made/seed-0", "guess/seed-0")] == ("undecided", None)
-    page = render_report(analysis.report.find(read_study(study)))
-    assert "Imported numbers" in page
-    assert "t.csv" in page
-    assert "made/seed-0" in page.split("Parts that are missing")[1]
-    assert "theirs" not in page.split("Parts that are missing")[1], "no command here would make them"
 
 
 def test_estimators_gather_in_one_run_and_replace_their_own(like, tmp_path) -> None:
@@ -264,50 +227,6 @@ def test_negative_errors_and_shapes_of_netcdf(like, tmp_path) -> None:
         (tmp_path / "t.txt").write_text("x")
         with pytest.raises(InvalidInput, match=message):
             import_evidence(tmp_path / name, **declared(like, tmp_path))
-
-
-def test_folders_and_studies_that_may_not_be_written(like, tmp_path) -> None:
-    file, study = table(tmp_path / "t.csv", log_evidence=THEIRS), like.parents[1]
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full/x").write_text("x")
-    first = import_evidence(file, **declared(like, tmp_path, out=study / "theirs/seed-0", join=study))
-    refused = {
-        "is a run that was trained here": {"out": like},
-        "is not an empty folder": {"out": tmp_path / "full"},
-        "holds numbers about something else": {"out": first, "measure": "density"},
-        "no study": {"join": tmp_path / "full", "out": tmp_path / "full/y"},
-        "does not lie in the study": {"join": study, "out": tmp_path.parent / f"{tmp_path.name}-x"},
-        "is a member that was trained here": {"join": study, "program": "made", "out": study / "made/seed-9"},
-        "theirs has it already": {"join": study, "out": study / "theirs/again"},
-        "seed 0 there, 1 here": {"out": first, "seed": 1},
-    }
-    before = {path: path.read_bytes() for path in sorted(study.rglob("*")) if path.is_file()}
-    for message, changes in refused.items():
-        with pytest.raises(InvalidInput, match=message):
-            import_evidence(file, **declared(like, tmp_path, **changes))
-    assert {path: path.read_bytes() for path in sorted(study.rglob("*")) if path.is_file()} == before
-    second = import_evidence(file, **declared(like, tmp_path, out=study / "theirs/seed-1", seed=1, join=study))
-    assert [run.path for run in read_study(study).members[1].runs] == [first, second]
-
-
-@pytest.mark.parametrize(("change", "said"), [
-    ({"data_digest": "sha256:other"}, r"--data-digest sha256:other: the runs of .* have sha256:aaaa .*--like .*made"),
-    ({"levels": 256}, r"--levels 256: the runs of .* have 2 "),
-    ({"data_dim": 784}, r"--data-dim 784: the runs of .* have 64 "),
-])  # fmt: skip
-def test_numbers_about_other_images_join_no_study(like, tmp_path, change: dict, said: str) -> None:
-    """A wrong D is the dangerous one: bits per dimension become other nats, under a digest that agrees."""
-    config, study = json.loads((like / "config.json").read_text()), like.parents[1]
-    same = {name: config[name] for name in ("data", "data_digest", "levels", "data_dim")} | {"images": np.arange(N)}
-    file, out = table(tmp_path / "t.csv", log_evidence=THEIRS), study / "theirs/seed-0"
-    before = (study / "study.json").read_bytes()
-    with pytest.raises(InvalidInput, match=said):
-        import_evidence(file, **declared(None, tmp_path, subject=Subject(**same | change), out=out, join=study))
-    assert not out.exists()
-    assert (study / "study.json").read_bytes() == before
-    import_evidence(file, **declared(None, tmp_path, subject=Subject(**same), out=out, join=study))
-    import_evidence(file, **declared(None, tmp_path, subject=Subject(**same), out=out, join=study))  # again
-    assert [member.name for member in read_study(study).members] == ["made", "theirs"]
 
 
 def script(*arguments: object) -> subprocess.CompletedProcess[str]:

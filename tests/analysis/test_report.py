@@ -113,6 +113,7 @@ def test_many_undecided_pairs_are_counted_and_what_is_decided_is_told(folders) -
     lines = summary(write_report(folders.root)[1])
     assert "runs: 10 of 15 pairs are undecided; the page says what would decide each" in lines
     assert sum("has higher log p(x) than made: established" in line for line in lines) == 5
+    assert sum(line.startswith("runs: ") for line in lines) == 6
     refused = [line for line in lines if line.startswith("refused: ")]
     assert len(refused) == 1
     assert refused[0].count(" and odd/seed-0") == 3

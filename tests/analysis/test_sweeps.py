@@ -14,7 +14,7 @@ import xarray as xr
 from analysis import report
 from analysis.errors import InvalidInput
 from analysis.plots_sweep import sweep_figure
-from analysis.report import find, render_report
+from analysis.report import find, render_report, summary
 from analysis.runs import read_study
 from analysis.sections_sweep import sweep_entries
 from analysis.sweeps import read_sweeps, sweep_statement
@@ -136,8 +136,10 @@ def test_one_axis_is_one_column_and_a_third_makes_slices(study) -> None:
 def test_the_report_shows_the_maps_and_names_the_missing(study, monkeypatch) -> None:
     own = [section for section in report.SECTIONS if section.key in ("linear", "sweeps")]
     monkeypatch.setattr(report, "SECTIONS", own)
-    page = render_report(find(read_study(study)))
+    found = find(read_study(study))
+    page = render_report(found)
     assert "What makes a code collapse" in page
+    assert any(line.startswith("sweep: ") and "below 0.5 at 1 of 5 points" in line for line in summary(found))
     assert "it is below 0.5 at 1 of 5 points" in page
     assert "linear/images/linear.nc; it failed, or was not finished" in page
 

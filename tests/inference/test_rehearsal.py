@@ -10,7 +10,6 @@ from torch import Tensor
 from inference.rehearsal import rehearse
 from ppl_models.errors import InvalidInput
 from ppl_models.guides import DiagonalNormal
-from ppl_models.program import TractableProgram
 from ppl_models.programs import VAE, IndependentPixels
 from ppl_models.testing import check_program
 
@@ -33,7 +32,7 @@ class CalledDensity(IndependentPixels):
 
 
 class Silent(dist.Bernoulli):
-    """A distribution that does not say where it lives."""
+    """A distribution that does not say where it lives: torch's base class raises so."""
 
     @property
     def support(self) -> None:
@@ -54,9 +53,21 @@ def test_a_density_is_not_called_a_mass() -> None:
         rehearse(CalledDensity(), None, IMAGES)
 
 
-@pytest.mark.parametrize("program", [IndependentPixels(3), IndependentPixels(3, 0), SilentProgram(3)])
-def test_the_right_name_passes(program: TractableProgram) -> None:
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_the_right_name_passes_and_the_other_does_not(likelihood: str) -> None:
+    program = IndependentPixels(3, likelihood=likelihood)
     rehearse(program, None, IMAGES)
+    program.measure = {"mass": "density", "density": "mass"}[program.measure]
+    with pytest.raises(InvalidInput, match=r"calls its log p\(x\) a"):
+        rehearse(program, None, IMAGES)
+
+
+@pytest.mark.parametrize("measure", ["mass", "density"])
+def test_a_likelihood_that_does_not_say_is_believed(measure: str) -> None:
+    program = SilentProgram(3)
+    program.measure = measure
+    rehearse(program, None, IMAGES)
+    assert program.measure == measure
 
 
 def test_the_kit_says_so_too() -> None:

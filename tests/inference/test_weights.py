@@ -79,6 +79,6 @@ def test_what_breaks_no_density_keeps_the_beginning_of_its_message() -> None:
 
 def test_wrong_input_and_bugs_pass_through() -> None:
     program, guide = VAE(4, 2, (5,)), DiagonalNormal(4, 2, (5,))
-    for error in (InvalidInput("a", 1, "b", "c"), KeyError("a bug")):
-        with pytest.raises(type(error)), at_image("iw:3", program, guide, IMAGES[:1], 7):
+    for error in (InvalidInput("a", 1, "b", "c"), KeyError("a bug"), ValueError("shapes do not fit")):
+        with pytest.raises(type(error), match=str(error.args[0])), at_image("iw:3", program, guide, IMAGES[:1], 7):
             raise error

@@ -12,7 +12,7 @@ import xarray as xr
 from inference import jobs
 from inference import study as script
 from inference.data import ImageData, load_data
-from inference.studies import STUDIES, compare, members
+from inference.studies import STUDIES, Plan, compare, members
 from inference.studies.members import Member, of_budget
 from inference.studies.pools import Pool
 from inference.training import Training
@@ -117,6 +117,25 @@ def test_a_run_that_fails_is_listed_and_the_others_go_on(small, arguments, tmp_p
 def test_a_study_that_was_stopped_before_its_first_run_is_continued(small, arguments, call, tmp_path) -> None:
     (tmp_path / "study" / "tasks").mkdir(parents=True)
     call("study", *arguments, "--resume")
+    assert all((tmp_path / "study" / run / "evidence.nc").is_file() for run in RUNS)
+
+
+def test_a_run_whose_process_died_is_continued_in_the_same_call(small, tiny, tmp_path, monkeypatch) -> None:
+    """The task is tried again: it finds a folder that was not there when the study was allowed to start."""
+    out, original = tmp_path / "study", members.evaluate
+    plan = Plan("compare", "?", MEMBERS, (0,), str(tiny), None, out, "quick", False, False)
+
+    def die(*positional, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(members, "evaluate", die)
+    with pytest.raises(KeyboardInterrupt):
+        members.make_run(plan, MEMBERS[0], 0, RUNS[0])
+    history = (out / RUNS[0] / "history.jsonl").read_bytes()
+    monkeypatch.setattr(members, "evaluate", original)
+    members.make_run(plan, MEMBERS[0], 0, RUNS[0])
+    assert (out / RUNS[0] / "history.jsonl").read_bytes() == history
+    assert evidence(out / RUNS[0]).estimator.values.tolist() == ["exact"]
 
 
 def test_a_larger_budget_goes_on_from_a_smaller_one(small, arguments, call, tmp_path) -> None:

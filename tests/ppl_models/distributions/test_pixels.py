@@ -164,18 +164,24 @@ def test_all_samplers_agree_on_256_levels(kind: type) -> None:
     assert len(draws[0].unique()) > 100
 
 
+def fit(program: IndependentPixels, x: torch.Tensor, steps: int) -> float:
+    """Maximise the likelihood; the last mean of -log p(x), nats."""
+    optimizer = torch.optim.Adam(program.parameters(), 0.05)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = -program.log_prob(x).mean()
+        loss.backward()
+        optimizer.step()
+    return loss.item()
+
+
 def test_independent_pixels_learn_a_pixel_of_256_levels() -> None:
     """Half of it is black and half spread over 40 levels: its cross-entropy is at least ln 2 + 1/2 ln 40 (Gibbs)."""
     x = torch.cat([torch.zeros(40), torch.arange(100.0, 140.0)])[:, None]
     entropy = math.log(2) + math.log(40) / 2
     program = IndependentPixels(1, levels=256)
-    optimizer = torch.optim.Adam(program.parameters(), 0.05)
-    for _ in range(400):
-        optimizer.zero_grad()
-        loss = -program.log_prob(x).mean()
-        loss.backward()
-        optimizer.step()
-    assert entropy <= loss.item() < entropy + 0.1
+    loss = fit(program, x, 400)
+    assert entropy <= loss < entropy + 0.1
     assert program.log_prob(torch.arange(256.0)[:, None]).exp().sum().item() == pytest.approx(1, abs=1e-5)
     assert ((program(size=4000) == 0).float().mean() - 0.5).abs() < 4 * (0.25 / 4000) ** 0.5 + 0.02
 
@@ -184,16 +190,11 @@ def test_independent_pixels_of_real_values_reach_their_maximum_likelihood() -> N
     """Normal pixels, each with its own mean and all with one deviation s: the mean is -D/2 (ln 2 pi s^2 + 1)."""
     x = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([0.5, 1.0, 2.0]) - 1.5
     program = IndependentPixels(3, levels=0)
-    optimizer = torch.optim.Adam(program.parameters(), 0.05)
-    for _ in range(600):
-        optimizer.zero_grad()
-        loss = -program.log_prob(x).mean()
-        loss.backward()
-        optimizer.step()
+    loss = fit(program, x, 600)
     program.check(x)
     assert program.measure == "density"
     expected = -1.5 * ((2 * math.pi * x.var(0, correction=0).mean()).log() + 1)
-    assert -loss.item() == pytest.approx(expected.item(), abs=1e-3)
+    assert -loss == pytest.approx(expected.item(), abs=1e-3)
 
 
 @pytest.mark.parametrize("levels", [0, 5])
