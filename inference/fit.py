@@ -5,10 +5,10 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyro
 import torch
-from lightning_fabric.loggers import Logger
 from pyro.infer.elbo import ELBOModule
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -20,6 +20,9 @@ from .loop import Loop
 from .monitor import Monitor
 from .objectives import PyroElbo
 from .steps import StepRule
+
+if TYPE_CHECKING:
+    from lightning_fabric.loggers import Logger
 
 
 def fit(

@@ -6,11 +6,9 @@ import copy
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.loggers import Logger
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -29,6 +27,9 @@ from .objectives.replay import frozen
 from .rehearsal import NonFiniteLossError, locate_non_finite, rehearse
 from .steps import PlainStep, StepRule
 
+if TYPE_CHECKING:
+    from lightning_fabric.loggers import Logger
+
 SECONDS_BETWEEN_CHECKPOINTS = 10.0
 
 
@@ -43,6 +44,8 @@ class Loop:
         precision: str,
         loggers: tuple[Logger, ...],
     ) -> None:
+        from lightning_fabric import Fabric  # takes a second or two, which scripts that train nothing need not wait
+
         self.objective = objective
         raw = optimizer if isinstance(optimizer, Optimizer) else optimizer(objective.parameters())
         self.fabric = Fabric(accelerator=device, devices=1, precision=precision, loggers=list(loggers))

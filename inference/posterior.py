@@ -13,11 +13,11 @@ from typing import Any
 
 import joblib
 import numpy as np
+import scipy  # loads its parts where they are used: together they take a second
 import torch
 import xarray as xr
 from jsonargparse import ArgumentParser
 from pyro.ops.stats import effective_sample_size, split_gelman_rubin
-from scipy.stats import wasserstein_distance
 
 from ppl_models.errors import InvalidInput
 
@@ -108,7 +108,7 @@ def _line(tree: xr.DataTree, image: int) -> str:
     divergent = int(tree["sample_stats"].to_dataset().sel(image=image)["diverging"].sum())
     nuts, guide = drawn.reshape(-1, drawn.shape[-1]), guide.reshape(-1, drawn.shape[-1])
     scale = nuts.std(0)
-    distances = np.array([wasserstein_distance(a, b) for a, b in zip(nuts.T, guide.T, strict=True)])
+    distances = np.array([scipy.stats.wasserstein_distance(a, b) for a, b in zip(nuts.T, guide.T, strict=True)])
     with np.errstate(divide="ignore", invalid="ignore"):  # chains that never moved: inf, with an R-hat of NaN
         off = np.abs(guide.mean(0) - nuts.mean(0)) / scale
         ratio, distance = guide.std(0) / scale, (distances / scale).mean()

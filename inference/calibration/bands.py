@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.stats import binom, poisson
+import scipy  # loads its parts where they are used: together they take a second
 
 # The search for the pointwise level stops here: a relative width far below what moves a count.
 _TOLERANCE = 1e-6
@@ -65,13 +64,13 @@ def uniform_band(num_ranks: int, draws: int, false_alarms: float) -> Band:
 
     # Gamma = 2 * false_alarms leaves it at one point alone; by Bonferroni gamma = false_alarms / L never does.
     low, high = np.log(false_alarms / draws), np.log(min(1.9, 2.1 * false_alarms))
-    gamma = np.exp(brentq(excess, low, high, xtol=_TOLERANCE) - 2 * _TOLERANCE)
+    gamma = np.exp(scipy.optimize.brentq(excess, low, high, xtol=_TOLERANCE) - 2 * _TOLERANCE)
     lower, upper = _limits(num_ranks, probability, gamma)
     return Band(probability, lower, upper, float(gamma), 1 - probability_inside(lower, upper, num_ranks))
 
 
 def _limits(num_ranks: int, probability: np.ndarray, gamma: float) -> tuple[np.ndarray, np.ndarray]:
-    lower, upper = (binom.ppf(level, num_ranks, probability) for level in (gamma / 2, 1 - gamma / 2))
+    lower, upper = (scipy.stats.binom.ppf(level, num_ranks, probability) for level in (gamma / 2, 1 - gamma / 2))
     return lower.astype(int), upper.astype(int)
 
 
@@ -81,14 +80,14 @@ def probability_inside(lower: np.ndarray, upper: np.ndarray, num_ranks: int) -> 
     The counts of the L + 1 ranks are independent Poisson(S / (L + 1)) given that they sum to S. Their partial sums are
     a Markov chain: its law is convolved with one Poisson step at a time and cut off outside the limits.
     """
-    steps = poisson.pmf(np.arange(num_ranks + 1), num_ranks / (len(lower) + 1))
+    steps = scipy.stats.poisson.pmf(np.arange(num_ranks + 1), num_ranks / (len(lower) + 1))
     steps = steps[: int(np.flatnonzero(steps).max()) + 1]
     first, law = 0, np.ones(1)  # law[k] = P(partial sum = first + k, all limits so far held)
     for low, high in zip([*lower, num_ranks], [*upper, num_ranks], strict=True):
         law = np.convolve(law, steps)
         start, stop = max(low, first), min(high, first + len(law) - 1)
         law, first = law[start - first : stop - first + 1], start
-    return min(1.0, float(law.sum() / poisson.pmf(num_ranks, num_ranks)))
+    return min(1.0, float(law.sum() / scipy.stats.poisson.pmf(num_ranks, num_ranks)))
 
 
 def p_value(ranks: np.ndarray, draws: int) -> float:
@@ -99,11 +98,12 @@ def p_value(ranks: np.ndarray, draws: int) -> float:
     """
     count, points = len(ranks), np.arange(1, draws + 1) / (draws + 1)
     counts = counts_below(ranks, draws)
-    least = np.minimum(binom.cdf(counts, count, points), binom.sf(counts - 1, count, points)).min()
+    law = scipy.stats.binom(count, points)
+    least = np.minimum(law.cdf(counts), law.sf(counts - 1)).min()
     # Equal up to rounding counts as equally deviant. Far below what 1 - P can show, scipy's quantiles lose their way.
     margin = max(least * (1 + 1e-9), _DEVIANT_ENOUGH)
     # what is less deviant: P(C <= c) and P(C >= c) above the least
-    lower, upper = (limit.astype(int) for limit in (binom.ppf(margin, count, points), binom.isf(margin, count, points)))
+    lower, upper = (limit.astype(int) for limit in (law.ppf(margin), law.isf(margin)))
     if (lower > upper).any():
         return 1.0
     return 1 - probability_inside(lower, upper, count)

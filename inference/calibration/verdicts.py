@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta, norm
+import scipy  # loads its parts where they are used: together they take a second
 
 from .bands import Band, p_value, uniform_band
 from .ranks import LOG_JOINT, Ranks
@@ -51,7 +51,7 @@ def judge(ranks: Ranks, family_wise: float = FAMILY_WISE) -> Verdicts:
     count = len(ranks.quantities)
     band = uniform_band(ranks.ranks.shape[1], ranks.draws, family_wise / count)
     location, spread, scores = normal_scores(ranks.ranks, ranks.draws)
-    critical = norm.isf(family_wise / count / 4)
+    critical = scipy.stats.norm.isf(family_wise / count / 4)
     words = [
         NOTHING_FOUND if inside else word(name, *(np.sign(s) * (abs(s) > critical) for s in score))
         for name, inside, score in zip(ranks.quantities, band.holds(ranks.ranks), scores.T, strict=True)
@@ -76,7 +76,7 @@ def word(quantity: str, shift: float, width: float) -> str:
 
 def normal_scores(ranks: np.ndarray, draws: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Location and spread (Q,) of the normal scores of ranks (Q, S), and their z statistics (2, Q) under uniformity."""
-    table = norm.ppf((np.arange(draws + 1) + 0.5) / (draws + 1))
+    table = scipy.stats.norm.ppf((np.arange(draws + 1) + 0.5) / (draws + 1))
     variance, fourth = np.mean(table**2), np.mean(table**4)
     scores, count = table[ranks], ranks.shape[1]
     location, found = scores.mean(1), scores.var(1, ddof=1)
@@ -99,6 +99,6 @@ def central_coverage(ranks: np.ndarray, draws: int) -> tuple[np.ndarray, np.ndar
     count, tails = ranks.shape[1], np.maximum(1, np.ceil(wanted - 0.5 - 1e-9)).astype(int)
     inside = np.stack([((ranks >= a) & (ranks <= draws - a)).sum(1) for a in tails])
     rest = (1 - INTERVAL) / 2
-    lower = np.where(inside > 0, beta.ppf(rest, np.maximum(inside, 1), count - inside + 1), 0.0)
-    upper = np.where(inside < count, beta.isf(rest, inside + 1, np.maximum(count - inside, 1)), 1.0)
+    lower = np.where(inside > 0, scipy.stats.beta.ppf(rest, np.maximum(inside, 1), count - inside + 1), 0.0)
+    upper = np.where(inside < count, scipy.stats.beta.isf(rest, inside + 1, np.maximum(count - inside, 1)), 1.0)
     return 1 - 2 * tails / (draws + 1), inside / count, lower, upper

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import scipy  # loads its parts where they are used: together they take a second
 import torch
 import xarray as xr
-from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 
 from ppl_models.guides import DiagonalNormal
@@ -165,9 +165,10 @@ class WhitenedPair(nn.Module):
             parts = torch.autograd.grad(gradient, parameters, direction, retain_graph=True)
             return (torch.cat([part.reshape(-1) for part in parts]) / units).numpy()
 
-        operator = LinearOperator((len(units), len(units)), matvec=product, dtype=np.float64)
+        operator = scipy.sparse.linalg.LinearOperator((len(units), len(units)), matvec=product, dtype=np.float64)
         start = np.random.default_rng(0).normal(size=len(units))
-        return float(eigsh(operator, k=1, which="LA", v0=start, tol=1e-6, return_eigenvectors=False)[0])
+        settings = {"k": 1, "which": "LA", "v0": start, "tol": 1e-6, "return_eigenvectors": False}
+        return float(scipy.sparse.linalg.eigsh(operator, **settings)[0])
 
 
 @dataclass(frozen=True)
