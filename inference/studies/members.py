@@ -15,12 +15,13 @@ from ppl_models.errors import InvalidInput, nearest
 from ppl_models.recipes import check_options
 
 from ..data import ImageData, load_data
+from ..estimators import parse_estimator
 from ..evaluate import evaluate, write_refusal
 from ..jobs import Job
 from ..objectives import find_objective
 from ..run import commit, load_run, write_json
 from ..sample import sample
-from ..train import prepare, train
+from ..train import build_job, prepare, train
 from ..training import Training, default_training
 from ..user_guides import find_guide
 from .pools import Pool
@@ -125,6 +126,18 @@ def settings_of(member: Member, data: ImageData) -> Training | None:
     return replace(default_training(member.recipe, data.sizes["train"]), **member.training)
 
 
+def check_estimators(job: Job, member: Member) -> None:
+    """What the run will be scored by must fit what it trains; a baseline refuses all, and that is written.
+
+    Raises:
+        InvalidInput: for an estimator that the program does not admit: before training, which may take hours.
+    """
+    program, guide = build_job(job)
+    if not isinstance(program, NotADensity):
+        for name in member.estimators:
+            parse_estimator(name, program, guide, annealing=member.evaluation.get("annealing"))
+
+
 def make_run(plan: Plan, member: Member, seed: int, folder: str) -> None:
     """Train, score on the test images and sample one run.
 
@@ -133,6 +146,7 @@ def make_run(plan: Plan, member: Member, seed: int, folder: str) -> None:
     resume = not plan.overwrite
     data = load_data(plan.data, plan.data_dir)
     job = job_of(plan, data, member, seed, folder)
+    check_estimators(job, member)
     train(job, resume=resume, overwrite=plan.overwrite, progress=False)
     run = load_run(job.out)
     if isinstance(run.program, NotADensity):
@@ -155,7 +169,9 @@ def run_plan(plan: Plan, pool: Pool, command: str, report: Callable[[str], None]
     runs = [(member, seed, folder) for member in plan.members for seed, folder in member.folders(plan.seeds).items()]
     data = load_data(plan.data, plan.data_dir)
     for member, seed, folder in runs:
-        prepare(job_of(plan, data, member, seed, folder), resume=plan.resume, overwrite=plan.overwrite)
+        job = job_of(plan, data, member, seed, folder)
+        prepare(job, resume=plan.resume, overwrite=plan.overwrite)
+        check_estimators(job, member)
     # The longest first, so that no process is left alone at the end: a bound costs more than a likelihood.
     runs.sort(key=lambda run: -len(run[0].estimators))
     tasks = [Task(folder, partial(make_run, plan, member, seed, folder)) for member, seed, folder in runs]

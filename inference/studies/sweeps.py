@@ -14,6 +14,7 @@ from typing import Any
 from ppl_models.errors import InvalidInput, nearest
 from ppl_models.recipes import find_recipe, parameters_of
 
+from ..estimators.names import check_name
 from ..objectives import find_objective
 from ..training import Training
 from .members import Member
@@ -40,8 +41,9 @@ class Sweep:
         estimators: what every point is scored by, beside the measures of collapse.
 
     Raises:
-        InvalidInput: for an unknown recipe, objective or option (the nearest names are given), a name that is no
-            folder, or an axis without values or with one value twice.
+        InvalidInput: for an unknown recipe, objective, estimator or option (the nearest names are given), a name that
+            is no folder, or an axis without values or with one value twice. Whether a value suits the recipe is said
+            of its point, when it is made.
     """
 
     name: str
@@ -55,8 +57,19 @@ class Sweep:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not re.fullmatch(r"[\w-]+", self.name):
             raise InvalidInput("name", self.name, "is no name of a folder", "use letters, digits, - and _")
+        for key in ("recipe", "objective"):
+            if not isinstance(getattr(self, key), str):
+                raise InvalidInput(key, getattr(self, key), "must be one name", f"a sweep has one {key}")
+        self._check_options()
+        if self.seeds is not None and (type(self.seeds) is not int or self.seeds < 1):
+            raise InvalidInput("seeds", self.seeds, "must be at least 1", "give how many of the study's seeds")
+        self._check_estimators()
+
+    def _check_options(self) -> None:
         if not isinstance(self.axes, Mapping) or not self.axes:
             raise InvalidInput("axes", self.axes, "a sweep needs an axis", REMEDY)
+        if not isinstance(self.fixed, Mapping):
+            raise InvalidInput("fixed", self.fixed, "must be a table of options", "write [sweep.fixed] epochs = 30")
         for option, values in self.axes.items():
             self.place(option)
             if not isinstance(values, Sequence) or isinstance(values, str) or not values:
@@ -67,8 +80,12 @@ class Sweep:
             self.place(option)
             if option in self.axes:
                 raise InvalidInput(f"fixed.{option}", self.fixed[option], "is an axis too", "give it once")
-        if self.seeds is not None and (not isinstance(self.seeds, int) or self.seeds < 1):
-            raise InvalidInput("seeds", self.seeds, "must be at least 1", "give how many of the study's seeds")
+
+    def _check_estimators(self) -> None:
+        if isinstance(self.estimators, str) or not isinstance(self.estimators, Sequence) or not self.estimators:
+            raise InvalidInput("estimators", self.estimators, "must be a list of names", "write ['iw:200']")
+        for estimator in self.estimators:
+            check_name(str(estimator))
 
     def place(self, option: str) -> tuple[str, str]:
         """Whose option it is, ``recipe``, ``training`` or ``objective``, and its name there."""

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from inference.data import ImageData, load_data
-from inference.studies.members import Member, Plan, job_of, of_budget
+from inference.studies import members
+from inference.studies.members import Member, Plan, check_estimators, job_of, of_budget
+from inference.studies.pools import Pool
 from inference.train import prepare
 from inference.training import default_training
 from ppl_models.errors import InvalidInput
@@ -77,3 +79,17 @@ def test_members_may_differ_by_budget() -> None:
     one, two = (FULL,), (FULL, FULL)
     assert of_budget(one, "quick") is one
     assert of_budget({"quick": one, "full": two}, "full") is two
+
+
+def test_estimators_that_do_not_fit_are_refused_before_training(data, tmp_path, monkeypatch) -> None:
+    member = dataclasses.replace(FULL, estimators=("elbo:4", "exact"))
+    file, out = str(tmp_path / "bits.npz"), tmp_path / "study"
+    plan = Plan("compare", "Why?", (member,), (0,), file, None, out, "quick", False, False)
+    monkeypatch.setattr(members, "train", lambda *given, **options: pytest.fail("trained"))
+    with pytest.raises(InvalidInput, match=r"--estimators 'exact': VAE has no exact log p\(x\)"):
+        members.make_run(plan, member, 0, "flow/seed-0")
+    with pytest.raises(InvalidInput, match=r"--estimators 'exact': VAE has no exact log p\(x\)"):
+        members.run_plan(plan, Pool(), "study", print)
+    check_estimators(made(data, FULL), FULL)
+    baseline = Member("autoencoder", "autoencoder", ("exact", "elbo:4"))
+    check_estimators(made(data, baseline), baseline)  # its refusals are written
