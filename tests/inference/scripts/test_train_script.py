@@ -40,7 +40,7 @@ PROGRAMS = {
     "recurrent_vae": ("RecurrentVAE", "DiagonalNormal", "elbo", "elbo:16", "LOWER_BOUND"),
     "discrete_vae": ("DiscreteVAE", "IndependentBernoulli", "trace-enum", "elbo:16", "LOWER_BOUND"),
     "pixel_vae": ("PixelVAE", "DiagonalNormal", "elbo", "elbo:16", "LOWER_BOUND"),
-    "lossy_vae": ("LossyVAE", "DiagonalNormal", "elbo", "elbo:16", "LOWER_BOUND"),
+    "lossy_vae": ("LossyVAE", "DiagonalNormal", "released", "elbo:16", "LOWER_BOUND"),
     "ladder_vae": ("LadderVAE", "LadderNormal", "elbo", "elbo:16", "LOWER_BOUND"),
     "linear_vae": ("LinearVAE", "FullRankNormal", "iwae", "elbo:16", "LOWER_BOUND"),
     "autoencoder_gmm": ("AutoencoderDensity", "CodeNormal", "code-density", "elbo:16", "LOWER_BOUND"),
