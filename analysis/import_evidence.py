@@ -84,6 +84,8 @@ def import_evidence(
     _check_names(estimator=estimator, program=program)
     if num_particles < 0:
         raise InvalidInput("--num-particles", num_particles, "counts samples", "give K, or 0 where there are none")
+    if seed < 0:
+        raise InvalidInput("--seed", seed, "is no seed", "give 0 or more, the one of the training")
     about = _about(like, subject, split, measure)
     found = read_column(path, column, stderr_column, units)
     nats, stderr = _by_image(path, found, about, declared, units, negative, limit)

@@ -72,7 +72,8 @@ def check_gap(run: Run, x: Tensor, path: Path, settings: GapSettings, *, overwri
         problem = f"only {len(x)} images are scored, and the bracket of the others would not be known"
         raise InvalidInput("--gap.images", settings.images, problem, f"give at most {len(x)}, or a larger --limit")
     if path.exists() and not (overwrite or resume):
-        raise InvalidInput("--gap", str(path), "is there already", "replace it with --overwrite")
+        remedy = "delete it, or begin anew with --overwrite, which forgets the evidence too"
+        raise InvalidInput("--gap", str(path), "is there already", remedy)
 
 
 def answers(path: Path, attrs: Mapping[str, Any], settings: GapSettings, index: list[int], bracket: Bracket) -> bool:

@@ -176,6 +176,7 @@ BAD_DECLARATIONS = {
     "limit": ({"limit": 13}, "--limit 13: is no number of images; give 1 to 12"),
     "name": ({"program": "a/b"}, "--program 'a/b': is no name"),
     "particles": ({"num_particles": -1}, "--num-particles -1"),
+    "seed": ({"seed": -3}, "--seed -3: is no seed"),
     "no data": ({"like": None}, "the data are named twice or not at all"),
     "no run": ({"like": Path("nowhere")}, "--like nowhere: is no run folder"),
     "split": ({"split": "valid"}, r"has no evidence-valid\.nc, .*inference\.evaluate .* --split valid"),

@@ -170,9 +170,10 @@ def test_another_images_z_and_the_priors_cost_what_the_closed_form_says() -> Non
     own = np.array([expected(x[n].numpy(), means[n], 0.25 * inner) for n in range(2)])
     others = np.array([expected(x[n].numpy(), means[1 - n], 0.25 * inner) for n in range(2)])
     prior = np.array([expected(x[n].numpy(), np.zeros(2), np.eye(2)) for n in range(2)])
-    assert np.allclose(found["log_likelihood"], own, atol=0.05)
-    assert np.allclose(found["log_likelihood_shuffled"], others, atol=0.15)
-    assert np.allclose(found["log_likelihood_prior"], prior, atol=0.35)
+    # Over 20,000 draws the standard errors are 0.007, 0.036 and 0.057 nats; the tolerances are four of them.
+    assert np.allclose(found["log_likelihood"], own, atol=0.03, rtol=0)
+    assert np.allclose(found["log_likelihood_shuffled"], others, atol=0.15, rtol=0)
+    assert np.allclose(found["log_likelihood_prior"], prior, atol=0.23, rtol=0)
     for name, truth in (("lost_shuffled", own - others), ("lost_prior", own - prior)):
         assert abs(value(found, name) - truth.mean()) < 4 * value(found, name, "stderr_monte_carlo")
     rate = value(found, "rate")
