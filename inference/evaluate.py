@@ -29,7 +29,7 @@ from .data import ImageData, load_data
 from .device import resolve_device
 from .estimators import AnnealingOptions, Estimate, Estimator, evaluation_mode, parse_estimator
 from .estimators.annealed import Annealed
-from .evidence_file import Row, attributes, check_identity, evidence_name, read_evidence, write_evidence
+from .evidence_file import Row, attributes, check_identity, evidence_name, has_answer, read_evidence, write_evidence
 from .gaps import GapSettings, check_gap, gap_of_run, gap_path, gap_settings, gap_table, read_gap
 from .image_files import write_reconstructions
 from .latents_file import write_latents
@@ -64,17 +64,16 @@ def images_of(run: Run, data: ImageData, split: str, limit: int | None, device: 
 def score(estimator: Estimator, run: Run, x: Tensor, index: Sequence[int], progress: bool = False) -> Row:
     """One estimator on all images, in slices so that the progress can be shown."""
     start = time.monotonic()
-    settings = ""
     if isinstance(estimator, Annealed):  # it shows its own progress, and goes on after a kill
-        estimator.progress, settings = progress, estimator.settings
+        estimator.progress = progress
         estimator.state_path = run.path / f"{estimator.name.replace(':', '-')}.state"
     parts: list[Estimate] = []
     slices = range(0, len(x), len(x) if estimator.shares_work else max(1, len(x) // 100))
     step = slices.step
-    for begin in tqdm(slices, desc=estimator.name, disable=not progress or bool(settings)):
+    for begin in tqdm(slices, desc=estimator.name, disable=not progress or isinstance(estimator, Annealed)):
         parts.append(estimator(run.program, x[begin : begin + step], index[begin : begin + step]))
     seconds = time.monotonic() - start
-    return Row(estimator.name, estimator.num_particles, joined(parts), seconds=seconds, settings=settings)
+    return Row(estimator.name, estimator.num_particles, joined(parts), seconds=seconds, settings=estimator.settings)
 
 
 def joined(parts: Sequence[Estimate]) -> Estimate:
@@ -98,8 +97,8 @@ def evaluate(run: Run, data: ImageData, names: Sequence[str], *, split: str = "t
     """Score a run by named estimators and write ``evidence.nc``, ``latents.nc`` and ``reconstructions.nc``; of another
     split than ``test``, ``evidence-SPLIT.nc`` alone. ``bdmc:T`` is no estimator of given images: it simulates some,
     brackets them by ``ais:T`` and ``bdmc:T``, and writes ``sandwich.nc``, which is returned if nothing else was asked.
-    With ``gap``, the gap of the ELBO is split on these images, and ``gap.nc`` written; ``resume`` keeps one that
-    answers the same question.
+    With ``gap``, the gap of the ELBO is split on these images, and ``gap.nc`` written. ``resume`` keeps what is
+    there and answers the same question.
 
     Raises:
         NotADensityError: for the deterministic autoencoder.
@@ -117,11 +116,16 @@ def evaluate(run: Run, data: ImageData, names: Sequence[str], *, split: str = "t
         check_identity(path, read_evidence(path).attrs, attrs)
     if gap is not None:
         check_gap(run, x, gap_path(run.path, split), gap, overwrite=overwrite, resume=resume)
-    rows = [score(estimator, run, x, index, progress) for estimator in estimators]
+    keep = resume and not overwrite
+    rows = [
+        score(estimator, run, x, index, progress)
+        for estimator in estimators
+        if not (keep and has_answer(path, attrs, estimator, index))
+    ]
     if reverse:
         bounds = sandwich_of_run(run, reverse, annealing, overwrite=overwrite, progress=progress)
-    dataset = write_evidence(path, rows, index, attrs, overwrite=overwrite) if rows else bounds
-    if rows and split == "test":  # the pictures of a run are of its test images, whatever else is scored later
+    dataset = write_evidence(path, rows, index, attrs, overwrite=overwrite) if estimators else bounds
+    if estimators and split == "test":  # the pictures of a run are of its test images, whatever else is scored later
         write_pictures(run, x, index)
     if gap is not None:
         gap_of_run(run, x, index, split, path, gap, resume=resume, progress=progress)

@@ -16,7 +16,7 @@ from torch import Tensor
 from ppl_models.errors import InvalidInput
 
 from .claims import Claim
-from .estimators import Estimate
+from .estimators import Estimate, Estimator
 from .netcdf import read_netcdf, write_netcdf
 
 PER_IMAGE = ("log_evidence", "stderr", "ess", "pareto_k")
@@ -105,7 +105,7 @@ def write_evidence(
     *,
     overwrite: bool = False,
 ) -> xr.Dataset:
-    """Merge rows into the file and return what it then holds.
+    """Merge rows into the file, or none of them, and return what it then holds.
 
     Estimators of the same name are replaced, others are kept; images that only one of them has are NaN in the other.
 
@@ -137,8 +137,26 @@ def write_evidence(
     return merged
 
 
+def has_answer(path: Path, attrs: Mapping[str, Any], estimator: Estimator, index: Sequence[int]) -> bool:
+    """Whether a file holds an estimator's numbers of these images already, by the same settings.
+
+    Raises:
+        InvalidInput: if the file holds evidence of another program, data set or split.
+    """
+    if not path.is_file():
+        return False
+    present = read_evidence(path)
+    check_identity(path, present.attrs, attrs)
+    name = estimator.name
+    if name not in present.estimator.values or not set(index) <= set(present.image.values.tolist()):
+        return False
+    values = present.log_evidence.sel(estimator=name, image=list(index))
+    return bool(values.notnull().all()) and present.attrs.get(SETTINGS + name, "") == estimator.settings
+
+
 def check_identity(path: Path, present: Mapping[str, Any], attrs: Mapping[str, Any]) -> None:
     """Raise ``InvalidInput`` unless both describe the same program on the same split of the same data."""
+    present = {key: value.item() if isinstance(value, np.generic) else value for key, value in present.items()}
     different = [key for key in IDENTITY if present.get(key) != attrs[key]]
     if different:
         said = ", ".join(f"{key} {present.get(key)!r} there, {attrs[key]!r} asked" for key in different)

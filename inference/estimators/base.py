@@ -92,6 +92,11 @@ class Estimator(ABC):
     def estimate(self, program: nn.Module, x: Tensor, index: Sequence[int]) -> Estimate:
         """Values per image; gradients are off and the program is in evaluation mode."""
 
+    @property
+    def settings(self) -> str:
+        """What its values depend on beside its name, in words."""
+        return ""
+
     def modules(self) -> tuple[nn.Module, ...]:
         """What else must be in evaluation mode, such as a guide."""
         return ()

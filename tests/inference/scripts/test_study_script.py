@@ -140,7 +140,9 @@ def test_a_run_whose_process_died_is_continued_in_the_same_call(small, tiny, tmp
 
 def test_a_larger_budget_goes_on_from_a_smaller_one(small, arguments, call, tmp_path) -> None:
     call("study", *arguments)
+    made = evidence(tmp_path / "study" / "vae" / "seed-0")
     call("study", *arguments, "--resume", "--budget", "full")
+    xr.testing.assert_identical(evidence(tmp_path / "study" / "vae" / "seed-0"), made)  # its seconds too
     found = json.loads((tmp_path / "study" / "study.json").read_text())
     assert found["seeds"] == [0, 1, 2]
     assert (tmp_path / "study" / "vae" / "seed-2" / "evidence.nc").is_file()
