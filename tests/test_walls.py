@@ -82,3 +82,15 @@ print(len(names))
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
     assert int(result.stdout.split()[-1]) >= 5, "analysis has fewer modules than its design names"
+
+
+def test_starting_a_script_loads_nothing_that_takes_seconds() -> None:
+    """Fabric and scipy.stats together took as long as all the rest; they are loaded where they are used."""
+    code = """
+import sys
+import inference.evaluate, inference.posterior, inference.sample, inference.study, inference.train
+print([name for name in ("lightning_fabric", "scipy.stats", "sklearn") if name in sys.modules])
+"""
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
+    assert found.stdout.strip() == "[]"
