@@ -30,12 +30,13 @@ from .device import resolve_device
 from .estimators import AnnealingOptions, Estimate, Estimator, evaluation_mode, parse_estimator
 from .estimators.annealed import Annealed
 from .evidence_file import Row, attributes, check_identity, evidence_name, has_answer, read_evidence, write_evidence
+from .evidence_table import print_evidence
 from .gaps import GapSettings, check_gap, gap_of_run, gap_path, gap_settings, gap_table, read_gap
 from .image_files import write_reconstructions
 from .latents_file import write_latents
 from .measures import check_latents, collapse_table, measure_run
 from .run import Run, load_run, runs_in
-from .sandwich import SANDWICH, SIMULATED, sandwich_of_run
+from .sandwich import sandwich_of_run
 from .user_guides import find_guide
 
 IMAGES_SHOWN = 40
@@ -98,7 +99,7 @@ def evaluate(run: Run, data: ImageData, names: Sequence[str], *, split: str = "t
     split than ``test``, ``evidence-SPLIT.nc`` alone. ``bdmc:T`` is no estimator of given images: it simulates some,
     brackets them by ``ais:T`` and ``bdmc:T``, and writes ``sandwich.nc``, which is returned if nothing else was asked.
     With ``gap``, the gap of the ELBO is split on these images, and ``gap.nc`` written. ``resume`` keeps what is
-    there and answers the same question.
+    there and answers the same question; each estimator's numbers are written as soon as they are there.
 
     Raises:
         NotADensityError: for the deterministic autoencoder.
@@ -117,14 +118,13 @@ def evaluate(run: Run, data: ImageData, names: Sequence[str], *, split: str = "t
     if gap is not None:
         check_gap(run, x, gap_path(run.path, split), gap, overwrite=overwrite, resume=resume)
     keep = resume and not overwrite
-    rows = [
-        score(estimator, run, x, index, progress)
-        for estimator in estimators
-        if not (keep and has_answer(path, attrs, estimator, index))
-    ]
+    asked = [e for e in estimators if not (keep and has_answer(path, attrs, e, index))]
+    for position, estimator in enumerate(asked):  # each row is safe once it is there, whatever stops the next
+        row = score(estimator, run, x, index, progress)
+        write_evidence(path, [row], index, attrs, overwrite=overwrite and position == 0)
     if reverse:
-        bounds = sandwich_of_run(run, reverse, annealing, overwrite=overwrite, progress=progress)
-    dataset = write_evidence(path, rows, index, attrs, overwrite=overwrite) if estimators else bounds
+        bounds = sandwich_of_run(run, reverse, annealing, overwrite=overwrite, resume=keep, progress=progress)
+    dataset = read_evidence(path) if estimators else bounds
     if estimators and split == "test":  # the pictures of a run are of its test images, whatever else is scored later
         write_pictures(run, x, index)
     if gap is not None:
@@ -156,22 +156,6 @@ def write_pictures(run: Run, x: Tensor, index: Sequence[int]) -> None:
     write_reconstructions(run.path / "reconstructions.nc", index, x, means, run.config)
 
 
-def table(dataset: xr.Dataset) -> str:
-    """Means over images with their claims, one line per estimator."""
-    lines = [
-        f"{'estimator':<12} {'claim':<12} {'mean log p(x), nats':>20} {'s.e. over images':>17} {'images':>7}  k>0.7"
-    ]
-    for name in dataset.estimator.values:
-        row = dataset.sel(estimator=name)
-        values = row.log_evidence.dropna("image")
-        error = f"{float(values.std(ddof=1)) / len(values) ** 0.5:.3f}" if len(values) > 1 else "-"
-        k = row.pareto_k.dropna("image")
-        share = f"{float((k > 0.7).mean()):.0%}" if len(k) else "-"
-        numbers = f"{float(values.mean()):>20.3f} {error:>17} {len(values):>7}  {share}"
-        lines.append(f"{name!s:<12} {row.claim.item():<12} {numbers}")
-    return "\n".join(lines)
-
-
 def parser() -> ArgumentParser:
     """The options of this script."""
     p = ArgumentParser(
@@ -195,21 +179,13 @@ def parser() -> ArgumentParser:
     p.add_argument("--start", default="prior", help="ais, bdmc: where the path begins, prior or guide")
     p.add_argument("--schedule", default="sigmoid", help="ais, bdmc: sigmoid, linear or adaptive")
     p.add_argument("--leapfrog", type=int, default=10, help="ais, bdmc: steps of one Hamiltonian move")
-    p.add_argument("--simulated", type=int, default=200, help="bdmc: how many images to simulate")
+    p.add_argument("--simulated", type=int, default=100, help="bdmc: how many images to simulate")
     p.add_argument("--collapse", action="store_true", help="how much the latents carry: collapse.nc")
     p.add_argument("--device", default="auto")
     p.add_argument("--overwrite", action="store_true", help="forget the evidence that is there")
+    p.add_argument("--resume", action="store_true", help="keep the evidence that is there by the same settings")
     p.add_argument("--quiet", action="store_true")
     return p
-
-
-def print_evidence(folder: Path, dataset: xr.Dataset, names: Sequence[str]) -> None:
-    """The table of the images of a split, and of simulated images where these were asked for as well."""
-    print(f"{folder}: {dataset.attrs['program']} on {dataset.attrs['data']} {dataset.attrs['split']}")
-    print(table(dataset))
-    if dataset.attrs["split"] != SIMULATED and any(name.startswith("bdmc:") for name in names):
-        print(f"{folder}: {dataset.attrs['program']}, images simulated from it")
-        print(table(read_evidence(folder / SANDWICH)))
 
 
 def main(argv: Sequence[str]) -> None:
@@ -220,6 +196,8 @@ def main(argv: Sequence[str]) -> None:
     gap = gap_settings(options.gap, prefixed["gap"], bool(options.estimators))
     if not (options.estimators or options.sbc or options.collapse):
         raise InvalidInput("--estimators", "", "required and not given", "name some: elbo:64 iw:5000, or exact")
+    if options.overwrite and options.resume:
+        raise InvalidInput("--resume", True, "contradicts --overwrite, which forgets what is there", "give one of them")
     annealing = AnnealingOptions(options.chains, options.start, options.schedule, options.leapfrog, options.simulated)
     device = resolve_device(options.device)
     guide: type[GuideProgram] | None = find_guide(options.guide) if options.guide else None
@@ -233,8 +211,8 @@ def main(argv: Sequence[str]) -> None:
         images_of(run, data, options.split, options.limit, "cpu")  # refuses before anything is computed
         if options.estimators:
             dataset = evaluate(
-                run, data, options.estimators, split=options.split, limit=options.limit, device=device,
-                overwrite=options.overwrite, progress=not options.quiet, annealing=annealing, gap=gap,
+                run, data, options.estimators, split=options.split, limit=options.limit, device=device, gap=gap,
+                overwrite=options.overwrite, resume=options.resume, progress=not options.quiet, annealing=annealing,
             )  # fmt: skip
             print_evidence(folder, dataset, options.estimators)
         if gap is not None:

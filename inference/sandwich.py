@@ -16,7 +16,7 @@ from ppl_models.guides import GuideProgram
 from ppl_models.program import HasLogProb
 
 from .estimators import AnnealedImportance, AnnealingOptions, Estimate, Exact, ReverseAnnealedImportance
-from .evidence_file import Row, attributes, check_identity, read_evidence, write_evidence
+from .evidence_file import Row, attributes, check_identity, has_answer, read_evidence, write_evidence
 from .run import Run
 from .simulate import Simulated, simulate
 
@@ -159,10 +159,11 @@ def write_sandwich(folder: Path, found: Sandwich, attrs: Mapping[str, Any], *, o
 
 
 def sandwich_of_run(
-    run: Run, temperatures: Sequence[int], options: AnnealingOptions, *, overwrite: bool = False, progress: bool = False
-) -> xr.Dataset:
+    run: Run, temperatures: Sequence[int], options: AnnealingOptions, *, overwrite: bool = False,
+    resume: bool = False, progress: bool = False,
+) -> xr.Dataset:  # fmt: skip
     """Simulate images from a run's program by its seed, bracket them with each number of temperatures, and write
-    ``sandwich.nc``.
+    ``sandwich.nc``. ``resume`` keeps the numbers of temperatures that are there by the same settings.
 
     Raises:
         InvalidInput: if the file holds numbers of another program.
@@ -173,13 +174,25 @@ def sandwich_of_run(
         check_identity(path, read_evidence(path).attrs, attrs)
     guide = run.guide if options.start == "guide" else None
     drawn = simulate(run.program, options.simulated, seed)
-    for position, number in enumerate(temperatures):
+    keep = resume and not overwrite
+    asked = [number for number in temperatures if not (keep and has_bracket(run, path, attrs, number, options))]
+    for position, number in enumerate(asked):
         found = sandwich(
             run.program, guide, num_temperatures=number, num_chains=options.chains, seed=seed, simulated=drawn,
             state_folder=run.path, schedule=options.schedule, num_leapfrog=options.leapfrog, progress=progress,
         )  # fmt: skip
-        dataset = write_sandwich(run.path, found, attrs, overwrite=overwrite and not position)
-    return dataset
+        write_sandwich(run.path, found, attrs, overwrite=overwrite and not position)
+    return read_evidence(path)
+
+
+def has_bracket(run: Run, path: Path, attrs: Mapping[str, Any], number: int, options: AnnealingOptions) -> bool:
+    """Whether a file holds both bounds of a number of temperatures already, on as many images, by the same settings."""
+    seed, index = run.config["seed"], range(options.simulated)
+    passes = (
+        options.build(cls, number, run.program, run.guide, seed)
+        for cls in (AnnealedImportance, ReverseAnnealedImportance)
+    )
+    return all(has_answer(path, attrs, estimator, index) for estimator in passes)
 
 
 def sandwich_attributes(attrs: Mapping[str, Any]) -> dict[str, Any]:

@@ -106,15 +106,15 @@ OWN_SMALL: dict[str, dict[str, Any]] = {
     "pixel_transformer": {"epochs": 34},
     # Steps of 0.01 made the guide's covariance singular on binary digits, where float32 scores its own draws wrongly.
     "linear_vae": {
-        "epochs": 1200,
+        "epochs": 1000,
         "batch_size": 200,
         "learning_rate": 5e-3,
         "patience": None,
         "clip_norm": 10.0,
     },
     "iwae": {"epochs": 40},
-    "discrete_vae": {"epochs": 40},
-    "recurrent_vae": {"epochs": 140},
+    "discrete_vae": {"epochs": 70},
+    "recurrent_vae": {"epochs": 110},
     "conv_vae": {"epochs": 60},
     "pixel_vae": {"epochs": 60},
     "lossy_vae": {"epochs": 60},

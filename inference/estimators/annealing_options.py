@@ -30,7 +30,7 @@ class AnnealingOptions:
     start: str = "prior"
     schedule: str = "sigmoid"
     leapfrog: int = 10
-    simulated: int = 200
+    simulated: int = 100
 
     def __post_init__(self) -> None:
         """Refuse what no program admits.

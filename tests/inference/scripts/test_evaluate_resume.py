@@ -1,4 +1,5 @@
-"""``evaluate(..., resume=True)``, as studies call it: what answers the same question is kept, all else is scored."""
+"""``evaluate(..., resume=True)``, as studies and ``--resume`` call it: answers to the same question are kept, all else
+is scored."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 
 from inference import evaluate as module
+from inference import sandwich
 from inference.data import load_data
 from inference.estimators import AnnealingOptions
 from inference.evaluate import evaluate
@@ -88,3 +90,63 @@ def test_numbers_of_other_weights_are_refused(again, scored) -> None:
     with pytest.raises(InvalidInput, match="epoch 99 there, 2 asked"):
         evaluate_again("elbo:4", "ais:2")
     assert scored == []
+
+
+def test_what_was_scored_before_a_failure_is_kept(again, scored, monkeypatch) -> None:
+    run, evaluate_again = again
+    counting = module.score
+
+    def score(estimator, *given):
+        if estimator.name == "iw:9":
+            raise KeyboardInterrupt
+        return counting(estimator, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "score", score)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate_again("iw:8", "iw:9", overwrite=True)
+    assert module.read_evidence(run.path / "evidence.nc").estimator.values.tolist() == ["iw:8"]
+    scored.clear()
+    assert evaluate_again("iw:8", "iw:9").estimator.values.tolist() == ["iw:8", "iw:9"]
+    assert scored == ["iw:9"]
+
+
+@pytest.fixture
+def bracketed(monkeypatch) -> list[int]:
+    """The numbers of temperatures that images were annealed along."""
+    numbers, original = [], sandwich.sandwich
+
+    def count(*given, **options):
+        numbers.append(options["num_temperatures"])
+        return original(*given, **options)
+
+    monkeypatch.setattr(sandwich, "sandwich", count)
+    return numbers
+
+
+def test_brackets_that_are_there_are_kept(again, bracketed) -> None:
+    _, evaluate_again = again
+    few = AnnealingOptions(chains=2, start="guide", leapfrog=2, simulated=4)
+    evaluate_again("bdmc:2", annealing=few)
+    evaluate_again("bdmc:2", "bdmc:3", annealing=few)
+    assert bracketed == [2, 3]
+    evaluate_again("bdmc:2", annealing=AnnealingOptions(chains=2, start="guide", leapfrog=2, simulated=3))
+    assert bracketed == [2, 3]
+    evaluate_again("bdmc:2", annealing=AnnealingOptions(chains=2, start="guide", leapfrog=2, simulated=5))
+    evaluate_again("bdmc:2", annealing=AnnealingOptions(chains=3, start="guide", leapfrog=2, simulated=5))
+    evaluate_again("bdmc:3", annealing=few, resume=False)
+    assert bracketed == [2, 3, 2, 2, 3]
+
+
+def test_the_script_resumes(again, scored, bracketed, capsys) -> None:
+    run, _ = again
+    flags = ["--limit", "5", "--quiet", "--chains", "2", "--leapfrog", "2", "--start", "guide", "--simulated", "3"]
+    command = [str(run.path), "--estimators", "elbo:4", "iw:8", "ais:2", "bdmc:2", *flags]
+    module.main([*command, "--resume"])
+    assert (scored, bracketed) == (["iw:8"], [2])
+    first = capsys.readouterr().out
+    module.main([*command, "--resume"])
+    assert (scored, bracketed) == (["iw:8"], [2])
+    assert capsys.readouterr().out == first
+    with pytest.raises(InvalidInput, match="contradicts --overwrite"):
+        module.main([*command, "--resume", "--overwrite"])

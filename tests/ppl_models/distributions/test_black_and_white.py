@@ -8,6 +8,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from ppl_models.distributions import BernoulliPixels, IndependentBernoulli
 
@@ -72,3 +73,62 @@ def test_it_is_what_to_event_makes() -> None:
     torch.testing.assert_close(wide.log_prob(x), theirs.expand((2, 3, 5)).log_prob(x))
     with pytest.raises(ValueError, match="support"):
         ours.log_prob(torch.full((4,), 0.5))
+
+
+PAIRS = [
+    ((7, 1, 6), (5, 6)),
+    ((7, 1, 6), (1, 5, 6)),
+    ((1, 7, 6), (5, 1, 6)),
+    ((3, 1, 2, 1, 6), (4, 1, 5, 6)),
+    ((2, 1, 1, 6), (3, 1, 6)),
+    ((7, 1, 1), (5, 6)),
+]
+
+
+@pytest.mark.parametrize(("logits", "x"), PAIRS)
+@pytest.mark.parametrize("expanded", [False, True])
+@pytest.mark.parametrize("grad", [False, True])
+def test_all_images_under_all_decodes_are_bernoullis(logits: tuple, x: tuple, expanded: bool, grad: bool) -> None:
+    scores, images = (5 * torch.randn(logits)).requires_grad_(grad), (torch.rand(x) < 0.4).float()
+    likelihood = IndependentBernoulli(scores.expand(*logits[:-1], 6))
+    if expanded:  # as a plate does
+        likelihood = likelihood.expand(torch.broadcast_shapes(logits[:-1], x[:-1]))
+    found, wanted = likelihood.log_prob(images), expected(scores, images)
+    assert found.shape == wanted.shape
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-6, atol=3e-5)
+    if grad:
+        weight = torch.randn(found.shape)
+        gradients = [torch.autograd.grad((weight * value).sum(), scores)[0] for value in (found, wanted)]
+        torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
+
+
+def test_all_pairs_make_no_tensor_of_all_their_pixels() -> None:
+    """2^14 codes x 2^10 images x 64 pixels would be 4 GiB; the machine would show it, a count of elements does so."""
+    largest = 0
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            nonlocal largest
+            made = function(*args, **(kwargs or {}))
+            largest = max(largest, made.numel() if isinstance(made, Tensor) and made.is_contiguous() else 0)
+            return made
+
+    likelihood = IndependentBernoulli(torch.randn(128, 1, 64)).expand((128, 100))
+    with Sizes():
+        likelihood.log_prob(torch.ones(100, 64))
+    assert largest == 128 * 100
+
+
+@pytest.mark.parametrize("logit", [torch.inf, -torch.inf])
+def test_certain_pixels_stay_certain_among_all_pairs(logit: float) -> None:
+    logits, x = torch.full((3, 1, 2), logit), torch.tensor([[1.0, 1.0], [0.0, 0.0]])
+    possible, impossible = (0, 1) if logit > 0 else (1, 0)
+    found = IndependentBernoulli(logits).log_prob(x)
+    assert found[:, possible].tolist() == [0.0] * 3
+    assert found[:, impossible].tolist() == [-torch.inf] * 3
+
+
+def test_a_logit_that_is_no_number_shows_among_all_pairs() -> None:
+    logits = torch.zeros(2, 1, 4)
+    logits[0, 0, 1] = torch.nan
+    assert IndependentBernoulli(logits).log_prob(torch.zeros(3, 4)).isnan().all(-1).tolist() == [True, False]
