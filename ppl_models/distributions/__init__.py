@@ -6,7 +6,8 @@ from .black_and_white import IndependentBernoulli
 from .families import pixel_family
 from .logistic import DiscretizedLogisticMixture
 from .mixture import MixtureOfOrders
-from .pixels import BernoulliPixels, CategoricalPixels, LogisticPixels, PixelFamily, at_least_float32, to_unit
+from .pixels import BernoulliPixels, CategoricalPixels, LogisticPixels, PixelFamily, to_unit
+from .precision import at_least_float32, full_precision
 from .real_pixels import GaussianPixels
 from .scales import to_scale
 
@@ -22,6 +23,7 @@ __all__ = [
     "MixtureOfOrders",
     "PixelFamily",
     "at_least_float32",
+    "full_precision",
     "pixel_family",
     "to_scale",
     "to_unit",

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .precision import full_precision
+
 # A product of 2^FOLDS = 4 probabilities, each at least sigmoid(FLOOR) = 2e-9, is a normal number even in float32.
 FOLDS, FLOOR = 2, -20.0
 
@@ -60,7 +62,8 @@ def log_probability_of_all_pairs(logits: Tensor, x: Tensor) -> Tensor | None:
     if not few.isfinite().all():
         return None
     black = narrowed(x, columns).to(logits.dtype)
-    crossed = functional.logsigmoid(few) @ black.mT + functional.logsigmoid(-few) @ (1 - black).mT
+    with full_precision(logits):
+        crossed = functional.logsigmoid(few) @ black.mT + functional.logsigmoid(-few) @ (1 - black).mT
     order = [place for dim in range(len(rows)) for place in (dim, len(rows) + dim)]
     sizes = [max(pair) for pair in zip(rows, columns, strict=True)]
     return crossed.view(rows + columns).permute(order).reshape(sizes).expand(shape[:-1])

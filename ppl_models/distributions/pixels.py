@@ -19,14 +19,10 @@ from torch import Tensor
 from ..errors import InvalidInput
 from .black_and_white import IndependentBernoulli, log_probabilities
 from .logistic import DiscretizedLogisticMixture
+from .precision import at_least_float32
 
 NO_SHAPE = torch.Size()
 COMPONENTS = 5
-
-
-def at_least_float32(parameters: Tensor) -> Tensor:
-    """Half-precision network outputs as float32: log-probabilities are never accumulated in less."""
-    return parameters.to(torch.promote_types(parameters.dtype, torch.float32))
 
 
 def to_unit(x: Tensor, levels: int) -> Tensor:

@@ -10,7 +10,8 @@ from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 
-from .pixels import PixelFamily, at_least_float32
+from .pixels import PixelFamily
+from .precision import at_least_float32
 
 # On the scale of [0, 1] for grey levels, of the data for real values: what a scale is before training, and its floor.
 FIRST_SCALE, SMALLEST_SCALE = 0.5, 1e-3

@@ -17,6 +17,7 @@ from pyro.nn import AutoRegressiveNN
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from ..distributions import full_precision
 from ..errors import InvalidInput, nearest
 from ..program import GenerativeProgram
 from .base import Guide
@@ -237,7 +238,7 @@ def same(before: list[Tensor], now: list[Tensor]) -> bool:
 @contextmanager
 def plain(like: Tensor) -> Iterator[None]:
     """Inside, precision is full, and Pyro validates nothing: it asks tensors for their values, and vmap has none."""
-    with torch.autocast(like.device.type, enabled=False), pyro.validation_enabled(False):
+    with full_precision(like), pyro.validation_enabled(False):
         yield
 
 

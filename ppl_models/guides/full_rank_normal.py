@@ -7,7 +7,7 @@ import torch
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 
-from ..distributions import at_least_float32, to_scale
+from ..distributions import at_least_float32, full_precision, to_scale
 from .amortized import AmortizedGuide
 
 
@@ -29,11 +29,6 @@ class FullPrecision:
         """As the distribution's own."""
         with full_precision(self.loc):
             return super().log_prob(value)
-
-
-def full_precision(like: Tensor) -> torch.autocast:
-    """A context without autocast on the device of ``like``."""
-    return torch.autocast(like.device.type, enabled=False)
 
 
 class _Normal(FullPrecision, dist.MultivariateNormal):

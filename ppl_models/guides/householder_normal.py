@@ -8,10 +8,10 @@ import torch
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 
-from ..distributions import at_least_float32, to_scale
+from ..distributions import at_least_float32, full_precision, to_scale
 from ..errors import InvalidInput
 from .amortized import AmortizedGuide
-from .full_rank_normal import _Normal, full_precision
+from .full_rank_normal import _Normal
 
 
 class HouseholderNormal(AmortizedGuide):

@@ -13,12 +13,11 @@ from pyro.distributions.transforms import ConditionalAffineAutoregressive
 from pyro.nn import ConditionalAutoRegressiveNN
 from torch import Tensor, nn
 
-from ..distributions import at_least_float32, to_scale
+from ..distributions import at_least_float32, full_precision, to_scale
 from ..errors import InvalidInput
 from ..nets import activation
 from ..nets.mlp import check_widths
 from .amortized import AmortizedGuide
-from .full_rank_normal import full_precision
 
 # Bound on |log scale| of one flow: pyro clips at 3, and a clipped scale has no true gradient.
 MAX_LOG_SCALE = 3.0

@@ -17,7 +17,7 @@ from pyro.distributions import constraints
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor, nn
 
-from ..distributions import at_least_float32
+from ..distributions import at_least_float32, full_precision
 from ..errors import InvalidInput
 from ..nets import evaluating
 from ..program import GenerativeProgram, LatentProgram
@@ -184,13 +184,13 @@ class _Taught(TorchDistribution):
 
     def rsample(self, sample_shape: torch.Size = NO_SHAPE) -> Tensor:
         """Draws, a function of noise alone."""
-        with torch.autocast(self.lesson.device.type, enabled=False):
+        with full_precision(self.lesson):
             self.drawn = self.base_dist.rsample(sample_shape)
         return self.drawn
 
     def log_prob(self, value: Tensor) -> Tensor:
         """log N(z; m, H^-1), in full precision: its matrix products are no layers of a net."""
-        with torch.autocast(self.lesson.device.type, enabled=False):
+        with full_precision(self.lesson):
             log_q = self.base_dist.log_prob(value)
         return log_q + (self.lesson - self.lesson.detach()) if value is self.drawn else log_q
 
@@ -236,7 +236,7 @@ def steady(program: nn.Module, x: Tensor) -> Iterator[None]:
     recurrent = any(isinstance(module, nn.RNNBase) for module in program.modules())
     with ExitStack() as stack:
         stack.enter_context(evaluating(program))
-        stack.enter_context(torch.autocast(x.device.type, enabled=False))
+        stack.enter_context(full_precision(x))
         if recurrent and x.is_cuda:
             stack.enter_context(torch.backends.cudnn.flags(enabled=False))
         yield

@@ -8,10 +8,10 @@ import pyro.distributions as dist
 from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 
-from ..distributions import at_least_float32, to_scale
+from ..distributions import at_least_float32, full_precision, to_scale
 from ..errors import InvalidInput
 from .amortized import AmortizedGuide
-from .full_rank_normal import FullPrecision, full_precision
+from .full_rank_normal import FullPrecision
 
 # Variance of its own that a latent keeps, as a share of what it has in common with others.
 FLOOR = 1e-5

@@ -12,10 +12,9 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.nn import functional
 
-from ..distributions import at_least_float32, to_scale
+from ..distributions import at_least_float32, full_precision, to_scale
 from ..errors import InvalidInput
 from .amortized import AmortizedGuide
-from .full_rank_normal import full_precision
 
 
 class PathwiseMixture(dist.MixtureSameFamily):

@@ -14,11 +14,10 @@ from pyro.distributions.torch_distribution import TorchDistribution
 from torch import Tensor
 from torch.distributions import Distribution, Transform, constraints
 
-from ..distributions import at_least_float32, to_scale
+from ..distributions import at_least_float32, full_precision, to_scale
 from ..errors import InvalidInput, nearest
 from ..nets import activation
 from .amortized import AmortizedGuide
-from .full_rank_normal import full_precision
 from .inverse_autoregressive import FIRST_WEIGHTS, FlowPosterior, check_flow_widths
 
 # Name -> (class in zuko.flows, passes of a net that invert one flow; None for one per latent). All have an inverse in

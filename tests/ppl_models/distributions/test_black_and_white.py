@@ -102,6 +102,14 @@ def test_all_images_under_all_decodes_are_bernoullis(logits: tuple, x: tuple, ex
         torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
 
 
+def test_all_pairs_are_scored_in_full_precision_under_autocast() -> None:
+    """Under it, matrix products keep 8 bits: 64 logits of 5 would be wrong by tenths of a nat."""
+    logits, x = 5 * torch.randn(7, 1, 64), (torch.rand(5, 64) < 0.4).float()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = IndependentBernoulli(logits).log_prob(x)
+    torch.testing.assert_close(found.double(), expected(logits, x), rtol=1e-6, atol=3e-5)
+
+
 def test_all_pairs_make_no_tensor_of_all_their_pixels() -> None:
     """2^14 codes x 2^10 images x 64 pixels would be 4 GiB; the machine would show it, a count of elements does so."""
     largest = 0
