@@ -83,7 +83,7 @@ def elbo_ranking(study: Study, judgement: Judgement | None = None) -> RankingSta
         judgement: its verdicts; computed if not given.
     """
     readings, left_out, num_images = read_members(study)
-    notes = "".join(f" Left out: {name} ({reason})." for name, reason in left_out)
+    notes = _left_out(left_out)
     if len(readings) < 2 or all(reading.elbo_label == reading.best_label for reading in readings):
         sentence = (
             "Whether the ELBO alone would have ranked otherwise cannot be said: that takes two comparable programs, "
@@ -97,6 +97,14 @@ def elbo_ranking(study: Study, judgement: Judgement | None = None) -> RankingSta
     outcome, detail = _outcome(_orders(readings, _established(judgement or judge_study(study))))
     sentence = f"{detail} By ELBO: {' > '.join(by_elbo)}. By the tightest readings: {' > '.join(by_best)}.{notes}"
     return RankingStatement(outcome, tuple(by_elbo), tuple(by_best), sentence)
+
+
+def _left_out(members: Sequence[tuple[str, str]]) -> str:
+    """Who is not ranked, each reason once: a study may leave out dozens for the same one."""
+    names: dict[str, list[str]] = {}
+    for name, reason in members:
+        names.setdefault(reason, []).append(name)
+    return "".join(f" Left out: {', '.join(those)} ({reason})." for reason, those in names.items())
 
 
 def _established(judgement: Judgement) -> dict[frozenset[str], str | None]:

@@ -131,6 +131,18 @@ def test_a_gap_in_the_values_leaves_a_member_out(folders) -> None:
     write_report(folders.root)
 
 
+def test_members_that_are_left_out_for_one_reason_are_named_together(folders) -> None:
+    study(folders, bound=0.5, elbo=-1.0)
+    short = {f"{name}-{seed}": seed for name in ("one", "other") for seed in (0, 1)}
+    for name, seed in short.items():
+        folders.config(name, "VAE", seed=seed)
+        folders.evidence(name, {f"elbo:{seed + 1}": ("LOWER_BOUND", np.full(100, -30.0))}, seed=seed)
+    members = {name: [f"{name}-0", f"{name}-1"] for name in ("one", "other")}
+    statement = elbo_ranking(read_study(folders.study({"made": ["made"], "vae": ["vae"], **members})))
+    assert statement.sentence.count("Left out") == 1
+    assert "Left out: one, other (its runs have no" in statement.sentence
+
+
 def test_it_takes_two_programs_and_an_elbo(folders) -> None:
     folders.config("made")
     folders.evidence("made", {"exact": ("EXACT", [-1.0, -2.0])})
