@@ -46,40 +46,24 @@ def log_probability(logits: Tensor, x: Tensor) -> Tensor:
 
 def log_probability_of_all_pairs(logits: Tensor, x: Tensor) -> Tensor | None:
     """log p(x_n | c) = sum_i x_ni log sigmoid(l_ci) + (1 - x_ni) log sigmoid(-l_ci), where logits l and images vary
-    along different dims: logits such as (C, 1, D), x such as (N, D) -> (C, N). A dim of ``expand`` does not vary.
+    along different dims: logits such as (C, 1, D), x such as (N, D) -> (C, N).
 
     None where they share a dim, where there is nothing to cross (one image, or logits of one), and where a logit is not
     finite: a product of 0 and infinity would hide what each pixel says.
     """
-    shape = torch.broadcast_shapes(logits.shape, x.shape)
-    one_each = [1] * len(shape)
-    rows, columns = (one_each[tensor.ndim :] + varying(tensor) for tensor in (logits, x))
-    rows, columns = rows[:-1], columns[:-1]
+    dims = max(logits.ndim, x.ndim) - 1
+    rows, columns = ([1] * (dims + 1 - tensor.ndim) + list(tensor.shape[:-1]) for tensor in (logits, x))
     shared = any(row > 1 and column > 1 for row, column in zip(rows, columns, strict=True))
     if shared or min(math.prod(rows), math.prod(columns)) < 2 or logits.shape[-1] != x.shape[-1]:
         return None
-    few = narrowed(logits, rows)
+    few, black = logits.flatten(end_dim=-2), x.flatten(end_dim=-2).to(logits.dtype)
     if not few.isfinite().all():
         return None
-    black = narrowed(x, columns).to(logits.dtype)
     with full_precision(logits):
         crossed = functional.logsigmoid(few) @ black.mT + functional.logsigmoid(-few) @ (1 - black).mT
-    order = [place for dim in range(len(rows)) for place in (dim, len(rows) + dim)]
+    order = [place for dim in range(dims) for place in (dim, dims + dim)]
     sizes = [max(pair) for pair in zip(rows, columns, strict=True)]
-    return crossed.view(rows + columns).permute(order).reshape(sizes).expand(shape[:-1])
-
-
-def varying(tensor: Tensor) -> list[int]:
-    """Its sizes, 1 for a dim along which all is one element in memory."""
-    return [1 if stride == 0 else size for size, stride in zip(tensor.shape, tensor.stride(), strict=True)]
-
-
-def narrowed(tensor: Tensor, sizes: list[int]) -> Tensor:
-    """What varies of (..., D), as (prod sizes, D): the first element of each dim of size 1."""
-    for dim, size in enumerate(reversed(sizes), start=2):
-        if dim <= tensor.ndim and size == 1:
-            tensor = tensor.narrow(-dim, 0, 1)
-    return tensor.reshape(-1, tensor.shape[-1])
+    return crossed.view(rows + columns).permute(order).reshape(sizes)
 
 
 class IndependentBernoulli(dist.Independent):
@@ -96,14 +80,18 @@ class IndependentBernoulli(dist.Independent):
         super().__init__(dist.Bernoulli(logits=logits, validate_args=False), 1)
         wanted = torch.distributions.Distribution._validate_args if validate_args is None else validate_args
         self._validate_args = wanted  # of the values from here on
+        self._distinct = logits
 
     def expand(self, batch_shape: torch.Size, _instance: dist.Independent | None = None) -> IndependentBernoulli:
-        """The same distribution with its logits broadcast to ``batch_shape``."""
+        """The same distribution with its logits broadcast to ``batch_shape``; it remembers what they were before."""
         logits = self.base_dist.logits
-        return IndependentBernoulli(logits.expand(torch.Size(batch_shape) + logits.shape[-1:]), self._validate_args)
+        made = IndependentBernoulli(logits.expand(torch.Size(batch_shape) + logits.shape[-1:]), self._validate_args)
+        made._distinct = self._distinct
+        return made
 
     def log_prob(self, value: Tensor) -> Tensor:
         """log p(x) in nats: (..., D) -> (...)."""
         if self._validate_args:
             self._validate_sample(value)
-        return log_probability(self.base_dist.logits, value)
+        log_prob = log_probability(self._distinct, value)
+        return log_prob.expand(torch.broadcast_shapes(self.batch_shape, log_prob.shape))

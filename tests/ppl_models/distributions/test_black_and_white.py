@@ -102,6 +102,13 @@ def test_all_images_under_all_decodes_are_bernoullis(logits: tuple, x: tuple, ex
         torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
 
 
+def test_each_copy_of_an_expanded_logit_has_a_gradient_of_its_own() -> None:
+    """Copies share their memory: to see so and to score one for all would put the others' gradient on the first."""
+    logits, x = torch.randn(7, 1, 6).requires_grad_().expand(7, 5, 6), (torch.rand(5, 6) < 0.4).float()
+    (found,) = torch.autograd.grad(IndependentBernoulli(logits).log_prob(x).sum(), logits)
+    torch.testing.assert_close(found, (x - torch.sigmoid(logits)).detach())
+
+
 def test_all_pairs_are_scored_in_full_precision_under_autocast() -> None:
     """Under it, matrix products keep 8 bits: 64 logits of 5 would be wrong by tenths of a nat."""
     logits, x = 5 * torch.randn(7, 1, 64), (torch.rand(5, 64) < 0.4).float()
