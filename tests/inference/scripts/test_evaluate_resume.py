@@ -111,6 +111,12 @@ def test_what_was_scored_before_a_failure_is_kept(again, scored, monkeypatch) ->
     assert scored == ["iw:9"]
 
 
+def test_overwriting_forgets_what_was_there_and_nothing_of_its_own(again) -> None:
+    _, evaluate_again = again
+    found = evaluate_again("iw:8", "iw:9", overwrite=True)
+    assert found.estimator.values.tolist() == ["iw:8", "iw:9"]
+
+
 @pytest.fixture
 def bracketed(monkeypatch) -> list[int]:
     """The numbers of temperatures that images were annealed along."""

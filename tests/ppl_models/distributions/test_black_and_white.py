@@ -102,6 +102,12 @@ def test_all_images_under_all_decodes_are_bernoullis(logits: tuple, x: tuple, ex
         torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("logits", [(6,), (1, 6), (2, 1, 6)])
+def test_an_expanded_distribution_scores_one_image_once_per_copy(logits: tuple) -> None:
+    likelihood = IndependentBernoulli(torch.randn(logits)).expand((2, 4))
+    assert likelihood.log_prob(torch.ones(6)).shape == (2, 4)
+
+
 def test_each_copy_of_an_expanded_logit_has_a_gradient_of_its_own() -> None:
     """Copies share their memory: to see so and to score one for all would put the others' gradient on the first."""
     logits, x = torch.randn(7, 1, 6).requires_grad_().expand(7, 5, 6), (torch.rand(5, 6) < 0.4).float()
