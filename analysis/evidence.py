@@ -149,7 +149,9 @@ def _read(path: Path) -> Evidence:
             raise InvalidInput(str(path), name, "this attribute is missing", f"write it as in {SCHEMA}")
     if dataset.attrs["units"] != "nats":
         raise InvalidInput(str(path), f"units {dataset.attrs['units']}", "are not nats", "write nats per image")
-    if dataset.attrs["measure"] not in ("mass", "density"):
+    # Refusals alone, those of a baseline without a density, are over no measure.
+    refused = bool((dataset["claim"] == Claim.NONE.value).all())
+    if dataset.attrs["measure"] not in ("mass", "density") and not (refused and dataset.attrs["measure"] == "none"):
         value = f"measure {dataset.attrs['measure']}"
         raise InvalidInput(str(path), value, "is not known", "write mass or density")
     if dataset.sizes["image"] == 0:

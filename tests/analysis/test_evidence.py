@@ -32,6 +32,7 @@ def test_read_back(folders) -> None:
         ({"exact": ("none", "")}, {}, "without a reason"),
         ({"exact": ("EXACT", [-1.0])}, {"units": "bits"}, "units bits: are not nats"),
         ({"exact": ("EXACT", [-1.0])}, {"measure": "volume"}, "measure volume"),
+        ({"exact": ("EXACT", [-1.0])}, {"measure": "none"}, "measure none"),
     ],
 )
 def test_malformed(folders, estimators: dict, options: dict, message: str) -> None:

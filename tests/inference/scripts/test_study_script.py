@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from analysis.report import write_report
 from inference import jobs
 from inference import study as script
 from inference.data import ImageData, load_data
@@ -88,6 +89,8 @@ def test_the_whole_study(small, arguments, call, tiny, tmp_path, expect_refused,
     assert {run: (out / run / "config.json").read_bytes() for run in RUNS} == configs
     for run in RUNS:
         assert np.array_equal(evidence(out / run).log_evidence.values, values[run], equal_nan=True)
+    page = write_report(out)[0].read_text()  # what was written can be read, the refusals of the autoencoder among it
+    assert "Autoencoder" in page
 
 
 def test_a_run_that_fails_is_listed_and_the_others_go_on(small, arguments, tmp_path, monkeypatch, capsys) -> None:
